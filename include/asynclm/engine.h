@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// The engine: what turns tokens into next tokens. Everything that enters a model's context is an
+// append to a sequence; one decode call mixes appends and samples of many sequences.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <asynclm/error.h>
+#include <asynclm/types.h>
+
+namespace asynclm {
+
+// A model's tokens. Const and safe to use from several threads.
+class Vocabulary {
+ public:
+  virtual ~Vocabulary() = default;
+
+  [[nodiscard]] virtual Token size() const = 0;
+
+  // Tokens of plain text. Spellings of control tokens in `text` stay plain characters: the result
+  // never holds a control token (cml checks it once more).
+  [[nodiscard]] virtual std::vector<Token> encode(std::string_view text) const = 0;
+
+  // The control token that is spelled so ("[CALL]", "<|user|>"), or kNoToken.
+  [[nodiscard]] virtual Token control(std::string_view spelling) const = 0;
+
+  [[nodiscard]] virtual bool is_control(Token token) const = 0;
+
+  // Tokens by which a model ends its turn.
+  [[nodiscard]] virtual bool is_end_of_generation(Token token) const = 0;
+
+  // Appends the token's bytes (maybe part of a UTF-8 character); nothing for control tokens.
+  virtual void append_piece(Token token, std::string& out) const = 0;
+
+  // As append_piece, but control tokens by their spelling: for logs and people.
+  [[nodiscard]] virtual std::string spelling(Token token) const = 0;
+
+  // The Jinja chat template that the model file carries; empty if none.
+  [[nodiscard]] virtual std::string chat_template() const = 0;
+};
+
+struct SamplingParams {
+  float temperature = 0.0F;  // 0 = greedy; the filters below then have no effect
+  std::int32_t top_k = 0;    // keep the k likeliest; 0 = all
+  float top_p = 1.0F;        // keep the smallest set with at least this probability
+  float min_p = 0.0F;        // drop tokens below this share of the likeliest one's probability
+  std::uint64_t seed = 0;
+};
+
+// Error naming the first field that is out of its range.
+[[nodiscard]] Result<void> validate(const SamplingParams& params);
+
+using SequenceId = std::int32_t;
+
+// One sequence's part of a decode call.
+struct DecodeItem {
+  SequenceId sequence = 0;
+  std::span<const Token> append;  // at least one token, added at the sequence's end
+  bool sample = true;             // sample the token that follows the last appended one
+  std::span<const Token> banned;  // never sampled (probability zero); few: markers not legal now
+};
+
+struct EngineInfo {
+  std::string model;              // name or description, for people
+  std::string library;            // "libllama 0.7.0, ggml 0.27.0"; "fake"
+  std::int32_t context_tokens;    // longest sequence
+  std::int32_t max_sequences;     // at the same time
+  std::int32_t max_batch_tokens;  // sum of appends in one decode call
+};
+
+// Not thread-safe but for request_abort: one thread owns an engine.
+class Engine {
+ public:
+  virtual ~Engine() = default;
+
+  [[nodiscard]] virtual const EngineInfo& info() const = 0;
+  [[nodiscard]] virtual const Vocabulary& vocabulary() const = 0;
+
+  // A new empty sequence with its own sampler. limit_exceeded if all sequences are in use.
+  [[nodiscard]] virtual Result<SequenceId> create(const SamplingParams& params) = 0;
+
+  // A copy: same tokens, same sampler state; the two then go on independently.
+  [[nodiscard]] virtual Result<SequenceId> fork(SequenceId sequence) = 0;
+
+  // Frees the sequence; its id may be used again. Unknown ids are ignored.
+  virtual void drop(SequenceId sequence) = 0;
+
+  // Tokens in the sequence (the token sampled last is not in it until it is appended), or -1.
+  [[nodiscard]] virtual std::int32_t length(SequenceId sequence) const = 0;
+
+  // The sequence's tokens' state and sampler as bytes; only this engine, model and library version
+  // can restore them. restore replaces what the sequence held; on error the sequence is empty.
+  [[nodiscard]] virtual Result<std::vector<std::byte>> save(SequenceId sequence) const = 0;
+  [[nodiscard]] virtual Result<void> restore(SequenceId sequence,
+                                             std::span<const std::byte> state) = 0;
+
+  // Appends and samples. `sampled` has one entry an item: the token, or kNoToken where
+  // item.sample is false. Each sequence may occur once. Either all items are done, or an error
+  // is returned and no sequence has changed:
+  // invalid_argument, limit_exceeded (context or batch), cancelled (request_abort), engine.
+  [[nodiscard]] virtual Result<void> decode(std::span<const DecodeItem> items,
+                                            std::span<Token> sampled) = 0;
+
+  // From any thread: makes the decode call that is running return `cancelled` soon. Without
+  // one running it does nothing.
+  virtual void request_abort() noexcept = 0;
+};
+
+struct LlamaOptions {
+  std::string model_path;
+  std::int32_t context_tokens = 4096;  // per sequence
+  std::int32_t max_sequences = 4;
+  std::int32_t batch_tokens = 512;
+  std::int32_t threads = 0;     // 0 = number of cores
+  std::int32_t gpu_layers = -1;  // -1 = all that fit, where the library has a GPU backend
+};
+
+// libllama. Errors: not_found (no such file), unsupported (library version, model without what is
+// needed), engine (libllama's own words are in the message), invalid_argument.
+[[nodiscard]] Result<std::unique_ptr<Engine>> make_llama_engine(const LlamaOptions& options);
+
+// Only the vocabulary of a GGUF file (which may have no tensors).
+[[nodiscard]] Result<std::unique_ptr<Vocabulary>> load_vocabulary(const std::string& model_path);
+
+}  // namespace asynclm
