@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+# What every target of this project is compiled with: language, warnings, sanitizers, ccache.
+
+option(ASYNCLM_BUILD_TESTS "Build the unit tests and register all tests" ${PROJECT_IS_TOP_LEVEL})
+option(ASYNCLM_WARNINGS_AS_ERRORS "Stop at compiler warnings" OFF)
+set(ASYNCLM_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize=: address,undefined or thread")
+
+set(CMAKE_CXX_STANDARD 23)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+# clang-tidy reads the compile commands and knows nothing of g++'s module scanning flags.
+set(CMAKE_CXX_SCAN_FOR_MODULES OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+# A link of a sanitizer build takes about a gigabyte, and it gains little from company.
+set_property(GLOBAL APPEND PROPERTY JOB_POOLS link=1)
+set(CMAKE_JOB_POOL_LINK link)
+
+if(PROJECT_IS_TOP_LEVEL AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  find_program(CCACHE_PROGRAM ccache)
+  if(CCACHE_PROGRAM)
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+  endif()
+endif()
+
+add_library(asynclm_build_options INTERFACE)
+target_compile_options(asynclm_build_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion)
+if(ASYNCLM_WARNINGS_AS_ERRORS)
+  target_compile_options(asynclm_build_options INTERFACE -Werror)
+endif()
+if(ASYNCLM_SANITIZE)
+  target_compile_options(asynclm_build_options INTERFACE
+    -fsanitize=${ASYNCLM_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(asynclm_build_options INTERFACE -fsanitize=${ASYNCLM_SANITIZE})
+endif()
