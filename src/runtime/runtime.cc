@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <asynclm/runtime.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <exception>
+#include <future>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "runtime/decode_loop.h"
+#include "runtime/inbox.h"
+#include "runtime/inputs.h"
+#include "runtime/run.h"
+#include "tools/executor.h"
+
+namespace asynclm {
+
+// The order of the members is the order of life: the thread ends first, then the executor's workers,
+// which write to the inbox, then the engine.
+struct Runtime::Impl {
+  Impl(std::unique_ptr<Engine> the_engine, Toolbox the_tools, const ExecutorOptions& options)
+      : engine(std::move(the_engine)),
+        tools(std::move(the_tools)),
+        specs(tools.specs()),
+        executor(tools, options),
+        loop(*engine, executor, inbox) {}
+
+  ~Impl() {
+    if (!thread.joinable()) return;
+    inbox.put(Shutdown{});
+    engine->request_abort();
+    thread.join();
+  }
+
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  std::unique_ptr<Engine> engine;
+  Toolbox tools;
+  std::vector<ToolSpec> specs;
+  Inbox<Input> inbox;
+  Executor executor;
+  DecodeLoop loop;
+
+  std::atomic<RunId> last_id = 0;
+  // Between start() and wait() only; the decode thread holds the other end, not this lock.
+  std::mutex reports_mutex;
+  std::map<RunId, std::future<RunReport>> reports;
+
+  std::thread thread;
+};
+
+Runtime::Runtime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Runtime::~Runtime() = default;
+
+Result<std::unique_ptr<Runtime>> Runtime::create(std::unique_ptr<Engine> engine, Toolbox tools,
+                                                 const RuntimeOptions& options) {
+  if (engine == nullptr) return fail(ErrorCode::invalid_argument, "Runtime: there is no engine");
+  if (options.max_running_calls < 1) {
+    return fail(ErrorCode::invalid_argument, "Runtime: max_running_calls is " +
+                                                 std::to_string(options.max_running_calls) +
+                                                 "; it must be at least 1");
+  }
+  try {
+    auto impl = std::make_unique<Impl>(
+        std::move(engine), std::move(tools),
+        ExecutorOptions{.max_running = options.max_running_calls,
+                        .max_output_bytes = options.max_output_bytes});
+    impl->thread = std::thread([loop = &impl->loop] { loop->run(); });
+    return std::unique_ptr<Runtime>(new Runtime(std::move(impl)));
+  } catch (const std::exception& error) {
+    return fail(ErrorCode::io, std::string("Runtime: its threads could not be started: ") +
+                                   error.what());
+  }
+}
+
+Result<RunId> Runtime::start(RunRequest request) {
+  const Instant began = std::chrono::steady_clock::now();
+  if (Result<void> valid = validate(request.sampling); !valid) {
+    return std::unexpected(std::move(valid.error()));
+  }
+  request.config.context_tokens =
+      std::min(request.config.context_tokens, impl_->engine->info().context_tokens);
+  // The prompt is built here, on the caller's thread: the vocabulary may be shared, and sessions
+  // that run already are not held up.
+  Result<Session> session = Session::create(impl_->engine->vocabulary(), impl_->specs,
+                                            std::move(request.messages), request.config);
+  if (!session) return std::unexpected(std::move(session.error()));
+
+  const RunId id = ++impl_->last_id;
+  auto run = std::unique_ptr<Run>(new Run{.id = id,
+                                          .session = std::move(*session),
+                                          .sampling = request.sampling,
+                                          .on_event = std::move(request.on_event),
+                                          .began = began});
+  {
+    const std::lock_guard lock(impl_->reports_mutex);
+    impl_->reports.emplace(id, run->report.get_future());
+  }
+  impl_->inbox.put(StartRun{std::move(run)});
+  return id;
+}
+
+Result<RunReport> Runtime::wait(RunId run) {
+  std::future<RunReport> report;
+  {
+    const std::lock_guard lock(impl_->reports_mutex);
+    const auto found = impl_->reports.find(run);
+    if (found == impl_->reports.end()) {
+      return fail(ErrorCode::not_found, "run " + std::to_string(run) +
+                                            " is unknown or was already waited for; each run can "
+                                            "be waited for once");
+    }
+    report = std::move(found->second);
+    impl_->reports.erase(found);
+  }
+  try {
+    return report.get();
+  } catch (const std::exception& error) {
+    return fail(ErrorCode::internal,
+                "run " + std::to_string(run) + " ended without a report: " + error.what());
+  }
+}
+
+void Runtime::cancel(RunId run) {
+  impl_->inbox.put(CancelRun{run});
+  impl_->engine->request_abort();
+}
+
+const EngineInfo& Runtime::engine_info() const { return impl_->engine->info(); }
+
+std::vector<ToolSpec> Runtime::tools() const { return impl_->specs; }
+
+}  // namespace asynclm
