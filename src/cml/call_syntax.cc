@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cml/call_syntax.h"
+
+#include <charconv>
+#include <cmath>
+#include <format>
+
+namespace asynclm {
+namespace {
+
+constexpr int kMaxDepth = 64;
+constexpr std::size_t kMaxIdentifier = 64;
+
+bool is_alpha(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+void append_utf8(std::string& out, std::uint32_t code) {
+  const auto push = [&](std::uint32_t byte) { out.push_back(static_cast<char>(byte)); };
+  if (code < 0x80) {
+    push(code);
+  } else if (code < 0x800) {
+    push(0xC0 | (code >> 6));
+    push(0x80 | (code & 0x3F));
+  } else if (code < 0x10000) {
+    push(0xE0 | (code >> 12));
+    push(0x80 | ((code >> 6) & 0x3F));
+    push(0x80 | (code & 0x3F));
+  } else {
+    push(0xF0 | (code >> 18));
+    push(0x80 | ((code >> 12) & 0x3F));
+    push(0x80 | ((code >> 6) & 0x3F));
+    push(0x80 | (code & 0x3F));
+  }
+}
+
+// Recursive descent over the literal subset of Python's expression grammar.
+class LiteralParser {
+ public:
+  explicit LiteralParser(std::string_view text) : text_(text) {}
+
+  Result<CallSyntax> call() {
+    CallSyntax result;
+    skip_space();
+    auto name = identifier("a function name");
+    if (!name) return std::unexpected(name.error());
+    result.name = std::move(*name);
+    skip_space();
+    if (!take('(')) return expected("'(' after the function name");
+    skip_space();
+    while (!take(')')) {
+      if (auto ok = argument(result); !ok) return std::unexpected(ok.error());
+      skip_space();
+      if (take(',')) {
+        skip_space();
+      } else if (!peek_is(')')) {
+        return expected("',' or ')' after an argument");
+      }
+    }
+    skip_space();
+    if (position_ != text_.size()) return expected("nothing after the closing ')'");
+    return result;
+  }
+
+ private:
+  std::unexpected<Error> expected(std::string_view what) const {
+    const std::string found =
+        position_ < text_.size() ? std::format("'{}'", text_[position_]) : "the end";
+    return fail(ErrorCode::invalid_argument,
+                std::format("column {}: expected {}, found {}", position_ + 1, what, found));
+  }
+
+  Result<void> argument(CallSyntax& result) {
+    // An identifier followed by a single '=' names the argument; True, None … are literals.
+    const std::size_t begin = position_;
+    if (position_ < text_.size() && is_alpha(text_[position_])) {
+      auto key = identifier("an argument");
+      skip_space();
+      if (key && take('=')) {
+        skip_space();
+        auto value = literal(0);
+        if (!value) return std::unexpected(value.error());
+        if (result.named.contains(*key)) {
+          return fail(ErrorCode::invalid_argument,
+                      std::format("argument '{}' is given twice", *key));
+        }
+        result.named[*key] = std::move(*value);
+        return {};
+      }
+      position_ = begin;
+    }
+    if (!result.named.empty()) return expected("a named argument after a named one");
+    auto value = literal(0);
+    if (!value) return std::unexpected(value.error());
+    result.positional.push_back(std::move(*value));
+    return {};
+  }
+
+  Result<std::string> identifier(std::string_view what) {
+    const std::size_t begin = position_;
+    while (position_ < text_.size() && (is_alpha(text_[position_]) ||
+                                        (position_ > begin && is_digit(text_[position_])))) {
+      ++position_;
+    }
+    if (position_ == begin) return expected(what);
+    return std::string(text_.substr(begin, position_ - begin));
+  }
+
+  Result<Json> literal(int depth) {
+    if (depth > kMaxDepth) return expected("less nesting");
+    if (position_ >= text_.size()) return expected("a value");
+    const char c = text_[position_];
+    if (c == '"' || c == '\'') return strings();
+    if (c == '[') return list(depth, '[', ']');
+    if (c == '(') return list(depth, '(', ')');
+    if (c == '{') return dict(depth);
+    if (is_digit(c) || c == '-' || c == '+' || c == '.') return number();
+    if (is_alpha(c)) {
+      const std::size_t begin = position_;
+      const auto word = identifier("a value");
+      if (*word == "True" || *word == "true") return Json(true);
+      if (*word == "False" || *word == "false") return Json(false);
+      if (*word == "None" || *word == "null") return Json(nullptr);
+      position_ = begin;
+    }
+    return expected("a literal value (number, string, True, False, None, list or dict)");
+  }
+
+  // Adjacent string literals are one string, as in Python.
+  Result<Json> strings() {
+    std::string value;
+    while (position_ < text_.size() && (text_[position_] == '"' || text_[position_] == '\'')) {
+      if (auto ok = string(value); !ok) return std::unexpected(ok.error());
+      skip_space();
+    }
+    return Json(std::move(value));
+  }
+
+  Result<void> string(std::string& out) {
+    const char quote = text_[position_];
+    const std::string triple(3, quote);
+    const bool is_triple = text_.substr(position_, 3) == triple;
+    position_ += is_triple ? 3 : 1;
+    while (position_ < text_.size()) {
+      if (is_triple ? text_.substr(position_, 3) == triple : text_[position_] == quote) {
+        position_ += is_triple ? 3 : 1;
+        return {};
+      }
+      if (text_[position_] == '\n' && !is_triple) break;
+      if (text_[position_] != '\\') {
+        out.push_back(text_[position_++]);
+        continue;
+      }
+      ++position_;
+      if (auto ok = escape(out); !ok) return ok;
+    }
+    return expected(std::format("a closing {}", is_triple ? triple : std::string(1, quote)));
+  }
+
+  Result<void> escape(std::string& out) {
+    if (position_ >= text_.size()) return expected("a character after '\\'");
+    const char c = text_[position_++];
+    switch (c) {
+      case 'n': out.push_back('\n'); return {};
+      case 't': out.push_back('\t'); return {};
+      case 'r': out.push_back('\r'); return {};
+      case 'b': out.push_back('\b'); return {};
+      case 'f': out.push_back('\f'); return {};
+      case '0': out.push_back('\0'); return {};
+      case '\\':
+      case '\'':
+      case '"':
+      case '/': out.push_back(c); return {};
+      case '\n': return {};
+      case 'x': return unicode(out, 2);
+      case 'u': return unicode(out, 4);
+      case 'U': return unicode(out, 8);
+      default:  // Python keeps an unknown escape as it is written
+        out.push_back('\\');
+        out.push_back(c);
+        return {};
+    }
+  }
+
+  Result<std::uint32_t> hex(std::size_t digits) {
+    std::uint32_t code = 0;
+    const std::string_view part = text_.substr(position_, digits);
+    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), code, 16);
+    if (part.size() != digits || error != std::errc{} || end != part.data() + part.size()) {
+      return expected(std::format("{} hexadecimal digits", digits));
+    }
+    position_ += digits;
+    return code;
+  }
+
+  Result<void> unicode(std::string& out, std::size_t digits) {
+    auto code = hex(digits);
+    if (!code) return std::unexpected(code.error());
+    if (*code >= 0xD800 && *code < 0xDC00 && text_.substr(position_, 2) == "\\u") {
+      position_ += 2;
+      const auto low = hex(4);
+      if (!low) return std::unexpected(low.error());
+      if (*low < 0xDC00 || *low > 0xDFFF) return expected("the second half of a surrogate pair");
+      code = 0x10000 + ((*code - 0xD800) << 10) + (*low - 0xDC00);
+    }
+    if (*code > 0x10FFFF || (*code >= 0xD800 && *code <= 0xDFFF)) {
+      return expected("a valid Unicode code point");
+    }
+    append_utf8(out, *code);
+    return {};
+  }
+
+  Result<Json> number() {
+    const std::size_t begin = position_;
+    if (peek_is('-') || peek_is('+')) ++position_;
+    std::string digits;
+    if (text_[begin] == '-') digits.push_back('-');
+    bool real = false;
+    while (position_ < text_.size()) {
+      const char c = text_[position_];
+      const bool exponent_sign =
+          (c == '-' || c == '+') && !digits.empty() && (digits.back() == 'e');
+      if (c == '_') {  // 1_000
+      } else if (is_digit(c) || exponent_sign) {
+        digits.push_back(c);
+      } else if (c == '.' || c == 'e' || c == 'E') {
+        real = true;
+        digits.push_back(c == '.' ? '.' : 'e');
+      } else {
+        break;
+      }
+      ++position_;
+    }
+    const char* const first = digits.data();
+    const char* const last = first + digits.size();
+    if (!real) {
+      std::int64_t value = 0;
+      const auto [end, error] = std::from_chars(first, last, value);
+      if (error == std::errc{} && end == last) return Json(value);
+      if (error != std::errc::result_out_of_range) return bad_number(begin);
+    }
+    double value = 0;
+    const auto [end, error] = std::from_chars(first, last, value);
+    if (error != std::errc{} || end != last || !std::isfinite(value)) return bad_number(begin);
+    return Json(value);
+  }
+
+  Result<Json> bad_number(std::size_t begin) {
+    position_ = begin;
+    return expected("a number");
+  }
+
+  Result<Json> list(int depth, char open, char close) {
+    (void)take(open);
+    Json value = Json::array();
+    skip_space();
+    while (!take(close)) {
+      auto item = literal(depth + 1);
+      if (!item) return item;
+      value.push_back(std::move(*item));
+      skip_space();
+      if (take(',')) {
+        skip_space();
+      } else if (!peek_is(close)) {
+        return expected(std::format("',' or '{}'", close));
+      }
+    }
+    return value;
+  }
+
+  Result<Json> dict(int depth) {
+    (void)take('{');
+    Json value = Json::object();
+    skip_space();
+    while (!take('}')) {
+      if (!peek_is('"') && !peek_is('\'')) return expected("a string as key");
+      auto key = strings();
+      if (!key) return key;
+      skip_space();
+      if (!take(':')) return expected("':' after a key");
+      skip_space();
+      auto item = literal(depth + 1);
+      if (!item) return item;
+      value[key->get<std::string>()] = std::move(*item);
+      skip_space();
+      if (take(',')) {
+        skip_space();
+      } else if (!peek_is('}')) {
+        return expected("',' or '}'");
+      }
+    }
+    return value;
+  }
+
+  [[nodiscard]] bool peek_is(char c) const {
+    return position_ < text_.size() && text_[position_] == c;
+  }
+  bool take(char c) {
+    if (!peek_is(c)) return false;
+    ++position_;
+    return true;
+  }
+  void skip_space() {
+    while (peek_is(' ') || peek_is('\t') || peek_is('\n') || peek_is('\r')) ++position_;
+  }
+
+  std::string_view text_;
+  std::size_t position_ = 0;
+};
+
+// The library's parser recurses; the depth is known before it is called.
+bool too_deep(std::string_view json) {
+  int depth = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    const char c = json[i];
+    if (in_string) {
+      if (c == '\\') {
+        ++i;
+      } else if (c == '"') {
+        in_string = false;
+      }
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++depth > kMaxDepth) return true;
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  return false;
+}
+
+Result<CallSyntax> parse_json_call(std::string_view code) {
+  if (too_deep(code)) return fail(ErrorCode::invalid_argument, "the JSON is nested too deeply");
+  Json value = Json::parse(code, nullptr, /*allow_exceptions=*/false);
+  if (value.is_discarded()) {
+    return fail(ErrorCode::invalid_argument, "the call is not valid JSON");
+  }
+  const auto name = value.find("name");
+  const auto arguments = value.find("arguments");
+  if (name == value.end() || !name->is_string()) {
+    return fail(ErrorCode::invalid_argument, "a JSON call needs \"name\", a string");
+  }
+  if (value.size() != (arguments == value.end() ? 1U : 2U) ||
+      (arguments != value.end() && !arguments->is_object())) {
+    return fail(ErrorCode::invalid_argument,
+                "a JSON call is {\"name\": …, \"arguments\": {…}} and nothing else");
+  }
+  CallSyntax result;
+  result.name = name->get<std::string>();
+  if (arguments != value.end()) result.named = std::move(*arguments);
+  return result;
+}
+
+void format_literal(const Json& value, std::string& out) {
+  if (value.is_boolean()) {
+    out += value.get<bool>() ? "True" : "False";
+  } else if (value.is_null()) {
+    out += "None";
+  } else if (value.is_array()) {
+    out += '[';
+    for (std::size_t i = 0; i < value.size(); ++i) {
+      if (i > 0) out += ',';
+      format_literal(value[i], out);
+    }
+    out += ']';
+  } else if (value.is_object()) {
+    out += '{';
+    bool first = true;
+    for (const auto& [key, item] : value.items()) {
+      if (!first) out += ',';
+      first = false;
+      out += Json(key).dump(-1, ' ', false, Json::error_handler_t::replace);
+      out += ':';
+      format_literal(item, out);
+    }
+    out += '}';
+  } else {
+    // Numbers and strings: JSON's spelling is Python's too.
+    out += value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  }
+}
+
+}  // namespace
+
+Result<CallSyntax> parse_call(std::string_view code) {
+  const auto first = code.find_first_not_of(" \t\r\n");
+  if (first == std::string_view::npos) {
+    return fail(ErrorCode::invalid_argument, "the call block is empty");
+  }
+  if (code[first] == '{') return parse_json_call(code);
+  return LiteralParser(code).call();
+}
+
+std::string format_call(std::string_view name, const Json& arguments) {
+  std::string out(name);
+  out += '(';
+  bool first = true;
+  for (const auto& [key, value] : arguments.items()) {
+    if (!first) out += ',';
+    first = false;
+    out += key;
+    out += '=';
+    format_literal(value, out);
+  }
+  out += ')';
+  return out;
+}
+
+bool is_identifier(std::string_view text) {
+  if (text.empty() || text.size() > kMaxIdentifier || !is_alpha(text.front())) return false;
+  for (const char c : text) {
+    if (!is_alpha(c) && !is_digit(c)) return false;
+  }
+  return true;
+}
+
+}  // namespace asynclm

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// What stands between [HEAD] and [END]: one call, as a literal Python call or as JSON. Arguments
+// are data: only literals are understood, nothing is evaluated.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <asynclm/error.h>
+#include <asynclm/tool.h>
+
+namespace asynclm {
+
+struct CallSyntax {
+  std::string name;
+  std::vector<Json> positional;
+  Json named = Json::object();  // in the order written
+};
+
+// `name(1, 'two', key=[3.5, None, {"a": True}])` or `{"name": "f", "arguments": {…}}`; a text that
+// begins with a brace is JSON. invalid_argument names the column (from 1, in bytes) and what was
+// expected. Nesting is limited to 64 levels.
+[[nodiscard]] Result<CallSyntax> parse_call(std::string_view code);
+
+// The literal Python call: name(key=value, …), no spaces. Strings in double quotes.
+[[nodiscard]] std::string format_call(std::string_view name, const Json& arguments);
+
+// Identifier rules of Python, ASCII: [A-Za-z_][A-Za-z0-9_]*, at most 64 bytes.
+[[nodiscard]] bool is_identifier(std::string_view text);
+
+}  // namespace asynclm

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cml/chat_template.h"
+
+#include <algorithm>
+#include <exception>
+#include <format>
+#include <utility>
+
+#include <minja/minja.hpp>
+
+namespace asynclm {
+namespace {
+
+// Private-use characters: no template text holds them, and Jinja filters such as trim keep them.
+constexpr std::string_view kOpen = "\xEE\x80\x80";
+constexpr std::string_view kClose = "\xEE\x80\x81";
+
+std::string placeholder(std::size_t index) {
+  return std::string(kOpen) + std::to_string(index) + std::string(kClose);
+}
+
+Result<std::string> render(const Vocabulary& vocabulary, const std::vector<std::string>& roles,
+                           bool add_generation_prompt) {
+  const std::string source = vocabulary.chat_template();
+  if (source.empty()) {
+    return fail(ErrorCode::unsupported, "the model file carries no chat template");
+  }
+  try {
+    nlohmann::ordered_json messages = nlohmann::ordered_json::array();
+    for (std::size_t i = 0; i < roles.size(); ++i) {
+      messages.push_back({{"role", roles[i]}, {"content", placeholder(i)}});
+    }
+    const minja::Options options{.trim_blocks = true,
+                                 .lstrip_blocks = true,
+                                 .keep_trailing_newline = false};
+    const auto root = minja::Parser::parse(source, options);
+    const auto context = minja::Context::make(nlohmann::ordered_json{
+        {"messages", messages}, {"add_generation_prompt", add_generation_prompt}});
+    return root->render(context);
+  } catch (const std::exception& e) {
+    return fail(ErrorCode::unsupported,
+                std::format("the model's chat template cannot be rendered: {}", e.what()));
+  }
+}
+
+// Template text may spell control tokens; it comes from the model file and is trusted.
+void append_template_text(const std::vector<std::pair<std::string, Token>>& controls,
+                          std::string_view text, std::vector<Span>& out) {
+  std::string plain;
+  const auto flush = [&] {
+    if (!plain.empty()) out.emplace_back(TextSpan{std::exchange(plain, {}), Origin::chat_template});
+  };
+  while (!text.empty()) {
+    const auto match = std::ranges::find_if(
+        controls, [&](const auto& control) { return text.starts_with(control.first); });
+    if (match == controls.end()) {
+      plain.push_back(text.front());
+      text.remove_prefix(1);
+      continue;
+    }
+    flush();
+    out.emplace_back(ControlSpan{match->second});
+    text.remove_prefix(match->first.size());
+  }
+  flush();
+}
+
+// Longest spelling first, so that no control token hides a longer one.
+std::vector<std::pair<std::string, Token>> control_spellings(const Vocabulary& vocabulary) {
+  std::vector<std::pair<std::string, Token>> controls;
+  for (Token token = 0; token < vocabulary.size(); ++token) {
+    if (!vocabulary.is_control(token)) continue;
+    std::string spelling = vocabulary.spelling(token);
+    if (!spelling.empty()) controls.emplace_back(std::move(spelling), token);
+  }
+  std::ranges::stable_sort(controls, [](const auto& a, const auto& b) {
+    return a.first.size() > b.first.size();
+  });
+  return controls;
+}
+
+Result<std::vector<Span>> fill(const Vocabulary& vocabulary, std::string_view rendered,
+                               const std::vector<TypedMessage>& messages, std::size_t first) {
+  const auto controls = control_spellings(vocabulary);
+  std::vector<Span> spans;
+  for (std::size_t i = first; i < messages.size(); ++i) {
+    const std::string mark = placeholder(i);
+    const auto position = rendered.find(mark);
+    if (position == std::string_view::npos) {
+      return fail(ErrorCode::unsupported,
+                  std::format("the model's chat template drops the message of role '{}'",
+                              messages[i].role));
+    }
+    append_template_text(controls, rendered.substr(0, position), spans);
+    for (const TextSpan& text : messages[i].content) spans.emplace_back(text);
+    rendered.remove_prefix(position + mark.size());
+  }
+  append_template_text(controls, rendered, spans);
+  return spans;
+}
+
+}  // namespace
+
+Result<std::vector<Span>> render_chat(const Vocabulary& vocabulary,
+                                      const std::vector<TypedMessage>& messages) {
+  std::vector<std::string> roles;
+  for (const TypedMessage& message : messages) roles.push_back(message.role);
+  const auto rendered = render(vocabulary, roles, /*add_generation_prompt=*/true);
+  if (!rendered) return std::unexpected(rendered.error());
+  return fill(vocabulary, *rendered, messages, 0);
+}
+
+Result<std::vector<Span>> render_next_turn(const Vocabulary& vocabulary,
+                                           const TextSpan& user_message) {
+  const auto before = render(vocabulary, {"user", "assistant"}, false);
+  if (!before) return std::unexpected(before.error());
+  const auto after = render(vocabulary, {"user", "assistant", "user"}, true);
+  if (!after) return std::unexpected(after.error());
+  if (!after->starts_with(*before)) {
+    return fail(ErrorCode::unsupported,
+                "the model's chat template rewrites earlier turns; start a new conversation");
+  }
+  const std::vector<TypedMessage> messages = {
+      {"user", {}}, {"assistant", {}}, {"user", {user_message}}};
+  return fill(vocabulary, std::string_view(*after).substr(before->size()), messages, 2);
+}
+
+}  // namespace asynclm

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// Renders a conversation with the model's own Jinja chat template into typed spans. Contents are
+// rendered as placeholders and put back afterwards, so no content is ever parsed as template text
+// or as a control token.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <asynclm/engine.h>
+#include <asynclm/error.h>
+
+#include "cml/span.h"
+
+namespace asynclm {
+
+// A message whose content is typed.
+struct TypedMessage {
+  std::string role;
+  std::vector<TextSpan> content;
+};
+
+// The whole conversation, ready for the model's next token. unsupported: the model has no chat
+// template, or the template fails or drops a message.
+[[nodiscard]] Result<std::vector<Span>> render_chat(const Vocabulary& vocabulary,
+                                                    const std::vector<TypedMessage>& messages);
+
+// What a further user message adds after a finished assistant turn (whose last token is the end of
+// turn). unsupported if the template's output is not a continuation of the earlier turns.
+[[nodiscard]] Result<std::vector<Span>> render_next_turn(const Vocabulary& vocabulary,
+                                                         const TextSpan& user_message);
+
+}  // namespace asynclm

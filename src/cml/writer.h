@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Writes CML and the tool list of the prompt.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <asynclm/session.h>
+#include <asynclm/tool.h>
+
+#include "cml/markers.h"
+#include "cml/span.h"
+
+namespace asynclm {
+
+// [INTR] id [HEAD] text [END]
+[[nodiscard]] std::vector<Span> interrupt_spans(const Markers& markers, std::string_view id,
+                                                std::string_view text, Origin origin);
+
+// The system text: the mode and one line a tool, longest estimate first, numbered. The order is
+// the priority that the model was taught (paper section 4: longest first), so it need not compare
+// numbers:
+//   mode async
+//   1 count_primes(limit: integer) 900 ms: count the primes below a limit
+[[nodiscard]] std::string tools_document(Mode mode, const std::vector<ToolSpec>& tools);
+
+}  // namespace asynclm

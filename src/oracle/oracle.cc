@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "oracle/oracle.h"
+
+#include <algorithm>
+#include <format>
+
+#include "cml/call_syntax.h"
+
+namespace asynclm {
+namespace {
+
+// a … z, aa, ab, …
+std::string call_id(std::uint32_t number) {
+  std::string id;
+  for (++number; number > 0; number /= 26) {
+    --number;
+    id.insert(id.begin(), static_cast<char>('a' + number % 26));
+  }
+  return id;
+}
+
+std::string plain(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+// A result is text; for a parameter that is a number it is the number it spells.
+Json as_argument(const std::string& text, const ToolSpec& tool, const std::string& parameter) {
+  const Json& schema = tool.parameters["properties"][parameter];
+  const auto type = schema.value("type", "string");
+  if (type != "integer" && type != "number") return text;
+  Json number = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  return number.is_number() ? number : Json(text);
+}
+
+}  // namespace
+
+std::string report_line(const CallRecord& call) {
+  std::string line = "- " + call.name;
+  for (const auto& [name, value] : call.arguments.items()) line += " " + plain(value);
+  line += call.outcome == Outcome::returned ? ": " : " failed: ";
+  return line + call.result + "\n";
+}
+
+std::string not_run_line(const TaskCall& call) { return "- " + call.tool + " not run\n"; }
+
+Oracle::Oracle(const Vocabulary& vocabulary, const Markers& markers,
+               const std::vector<ToolSpec>& tools, Policy policy)
+    : vocabulary_(&vocabulary), markers_(markers), tools_(&tools) {
+  if (policy == Policy::lpt) {
+    std::vector<const ToolSpec*> order;
+    for (const ToolSpec& tool : tools) order.push_back(&tool);
+    // As the prompt lists them (cml/writer.h).
+    std::ranges::stable_sort(order, [](const ToolSpec* a, const ToolSpec* b) {
+      return a->estimate != b->estimate ? a->estimate > b->estimate : a->name < b->name;
+    });
+    for (const ToolSpec* tool : order) priority_.push_back(tool->name);
+  }
+  for (Token token = 0; token < vocabulary.size() && end_of_turn_ == kNoToken; ++token) {
+    if (vocabulary.is_end_of_generation(token)) end_of_turn_ = token;
+  }
+}
+
+void Oracle::begin(const Task& task, const Session& session) {
+  task_ = &task;
+  first_key_ = static_cast<CallKey>(session.calls().size());
+  emitted_ = 0;
+  progress_.assign(task.calls.size(), {});
+  said_ = task.say.empty();
+  pending_.clear();
+}
+
+Token Oracle::next(const Session& session) {
+  if (pending_.empty()) decide(session);
+  const Token token = pending_.front();
+  pending_.pop_front();
+  return token;
+}
+
+const TaskCall* Oracle::call(CallKey key) const {
+  for (std::size_t i = 0; i < progress_.size(); ++i) {
+    if (progress_[i].key == key) return &task_->calls[i];
+  }
+  return nullptr;
+}
+
+bool Oracle::delivered(const Session& session, std::size_t index) const {
+  const auto key = progress_[index].key;
+  return key && *key < session.calls().size() && session.calls()[*key].delivered;
+}
+
+bool Oracle::succeeded(const Session& session, std::size_t index) const {
+  return delivered(session, index) &&
+         session.calls()[*progress_[index].key].outcome == Outcome::returned;
+}
+
+std::optional<std::size_t> Oracle::next_call(const Session& session) const {
+  std::optional<std::size_t> best;
+  std::ptrdiff_t best_rank = 0;
+  for (std::size_t i = 0; i < task_->calls.size(); ++i) {
+    const TaskCall& call = task_->calls[i];
+    if (progress_[i].key) continue;
+    const bool callable = std::ranges::all_of(call.arguments, [&](const TaskArgument& argument) {
+      return !argument.from || succeeded(session, *argument.from);
+    });
+    if (!callable) continue;
+    const auto rank = std::ranges::find(priority_, call.tool) - priority_.begin();
+    if (!best || rank < best_rank) {
+      best = i;
+      best_rank = rank;
+    }
+  }
+  return best;
+}
+
+void Oracle::decide(const Session& session) {
+  if (const auto index = next_call(session)) return write_call(session, *index);
+  if (!said_) {
+    said_ = true;
+    return write(task_->say + "\n");
+  }
+  if (write_report(session)) return;
+  for (std::size_t i = 0; i < progress_.size(); ++i) {
+    if (progress_[i].key && !delivered(session, i)) return write(Marker::trap);
+  }
+  pending_.push_back(end_of_turn_);
+}
+
+void Oracle::write_call(const Session& session, std::size_t index) {
+  const TaskCall& call = task_->calls[index];
+  progress_[index].key = first_key_ + emitted_++;
+  const ToolSpec& tool = *std::ranges::find(*tools_, call.tool, &ToolSpec::name);
+  Json arguments = Json::object();
+  for (const TaskArgument& argument : call.arguments) {
+    arguments[argument.name] =
+        argument.from
+            ? as_argument(session.calls()[*progress_[*argument.from].key].result, tool,
+                          argument.name)
+            : argument.value;
+  }
+  write(Marker::call);
+  write(call_id(*progress_[index].key));
+  write(Marker::head);
+  write(format_call(call.tool, arguments));
+  write(Marker::end);
+}
+
+// The delivered result that came first, of those not reported.
+bool Oracle::write_report(const Session& session) {
+  std::optional<std::size_t> best;
+  for (std::size_t i = 0; i < progress_.size(); ++i) {
+    if (progress_[i].reported || !delivered(session, i)) continue;
+    const auto at = [&](std::size_t call) {
+      return session.calls()[*progress_[call].key].delivered;
+    };
+    if (!best || at(i) < at(*best) ||
+        (at(i) == at(*best) && progress_[i].key < progress_[*best].key)) {
+      best = i;
+    }
+  }
+  if (!best) return false;
+  progress_[*best].reported = true;
+  std::string text = report_line(session.calls()[*progress_[*best].key]);
+  if (!succeeded(session, *best)) {
+    // Whatever needs the failed call, directly or through others, cannot be run. A predecessor
+    // stands before its successors in the task.
+    std::vector<bool> lost(progress_.size(), false);
+    lost[*best] = true;
+    for (std::size_t i = *best + 1; i < progress_.size(); ++i) {
+      for (const TaskArgument& argument : task_->calls[i].arguments) {
+        if (argument.from && lost[*argument.from]) lost[i] = true;
+      }
+      if (lost[i]) text += not_run_line(task_->calls[i]);
+    }
+  }
+  write(text);
+  return true;
+}
+
+void Oracle::write(std::string_view text) {
+  for (const Token token : vocabulary_->encode(text)) pending_.push_back(token);
+}
+
+}  // namespace asynclm

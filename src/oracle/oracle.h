@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// The oracle: what an ideal model would write (paper section 4). It watches a session and gives the
+// next token; it knows the task's solution, but uses a result only after it was delivered.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <asynclm/engine.h>
+#include <asynclm/session.h>
+
+#include "cml/markers.h"
+#include "oracle/task.h"
+
+namespace asynclm {
+
+enum class Policy : std::uint8_t {
+  lpt,         // of the callable functions the longest estimated first (the paper's policy)
+  as_written,  // in the order of the user's text
+};
+
+// The line by which the answer reports a call.
+[[nodiscard]] std::string report_line(const CallRecord& call);
+// … and a call that could not be made because a call before it failed.
+[[nodiscard]] std::string not_run_line(const TaskCall& call);
+
+// At each decision, in this order: a callable call; text that is left to say; the report of a
+// delivered result; a trap while calls are open; the end of the turn.
+class Oracle {
+ public:
+  // All must outlive the oracle. The session's tools are `tools`.
+  Oracle(const Vocabulary& vocabulary, const Markers& markers, const std::vector<ToolSpec>& tools,
+         Policy policy);
+
+  // The next task; the session's next call will be its first.
+  void begin(const Task& task, const Session& session);
+
+  [[nodiscard]] Token next(const Session& session);
+
+  // The task's call that the session's call is, if the oracle made it.
+  [[nodiscard]] const TaskCall* call(CallKey key) const;
+
+ private:
+  struct Progress {
+    std::optional<CallKey> key;  // emitted
+    bool reported = false;
+  };
+  void decide(const Session& session);
+  [[nodiscard]] std::optional<std::size_t> next_call(const Session& session) const;
+  [[nodiscard]] bool delivered(const Session& session, std::size_t index) const;
+  [[nodiscard]] bool succeeded(const Session& session, std::size_t index) const;
+  void write_call(const Session& session, std::size_t index);
+  [[nodiscard]] bool write_report(const Session& session);
+  void write(std::string_view text);
+  void write(Marker marker) { pending_.push_back(markers_.token(marker)); }
+
+  const Vocabulary* vocabulary_;
+  Markers markers_;
+  const std::vector<ToolSpec>* tools_;
+  std::vector<std::string> priority_;  // tool names, first come first
+  Token end_of_turn_ = kNoToken;
+  const Task* task_ = nullptr;
+  CallKey first_key_ = 0;
+  std::uint32_t emitted_ = 0;  // calls of this task
+  std::vector<Progress> progress_;
+  bool said_ = false;
+  std::deque<Token> pending_;  // decided, not yet asked for
+};
+
+}  // namespace asynclm

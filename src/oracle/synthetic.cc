@@ -1,0 +1,445 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "oracle/synthetic.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <format>
+#include <fstream>
+#include <string_view>
+#include <unordered_set>
+
+namespace asynclm {
+namespace {
+
+using std::string;
+using std::string_view;
+
+// Words of everyday tool lists. They are mixed with random words: the common ones give a model
+// some English, the random ones keep it reading.
+constexpr auto kCommonVerbs = std::to_array<string_view>(
+    {"find",  "get",    "compute", "count", "list",    "read",   "check",  "measure", "fetch",
+     "show",  "search", "look",    "test",  "convert", "load",   "open",   "send",    "create",
+     "build", "sort",   "merge",   "copy",  "move",    "delete", "update", "print",   "scan",
+     "parse", "sum",    "rank",    "book",  "order",   "play",   "start",  "stop",    "rename"});
+constexpr auto kCommonNouns = std::to_array<string_view>(
+    {"file",   "files",  "line",  "words",   "size",    "name",   "weather", "price",  "user",
+     "users",  "page",   "pages", "city",    "time",    "date",   "order",   "orders", "image",
+     "report", "table",  "row",   "rows",    "letter",  "number", "numbers", "value",  "total",
+     "length", "weight", "color", "address", "country", "mail",   "message", "task",   "tasks",
+     "memory", "disk",   "usage", "process", "status",  "log",    "version", "key",    "index",
+     "folder", "sum",    "hash",  "digest",  "code",    "symbol", "header",  "symbols"});
+// Descriptions may say more exactly what is meant.
+constexpr auto kAdjectives = std::to_array<string_view>(
+    {"largest", "smallest", "first", "last", "total", "newest", "oldest", "average", "current",
+     "longest", "shortest", "main", "local", "next", "free", "full"});
+constexpr auto kTextParameters = std::to_array<string_view>(
+    {"path", "name", "file", "folder", "city", "text", "key", "user", "title", "query", "id"});
+constexpr auto kNumberParameters = std::to_array<string_view>(
+    {"limit", "count", "size", "depth", "number", "year", "days", "amount", "level", "max"});
+constexpr auto kPrepositions =
+    std::to_array<string_view>({"of", "in", "for", "from", "at", "with", "to", "under", "below"});
+constexpr auto kExtensions =
+    std::to_array<string_view>({"txt", "md", "cc", "h", "py", "json", "csv", "log", "html"});
+
+// The demonstration's tools (demo/tools.json) stay unseen.
+constexpr auto kNeverNames = std::to_array<string_view>(
+    {"count_lines", "largest_file", "disk_usage", "checksum", "count_primes"});
+
+enum class ValueKind : std::uint8_t { word, name, phrase, path, file, code, integer, real };
+
+struct Parameter {
+  string name;
+  ValueKind kind;  // of the values that the task gives it
+  [[nodiscard]] string_view type() const {
+    return kind == ValueKind::integer ? "integer" : kind == ValueKind::real ? "number" : "string";
+  }
+};
+
+struct Tool {
+  string name, verb, noun, description, preposition;
+  std::vector<Parameter> parameters;
+  ValueKind result;
+  int estimate_ms;
+};
+
+string capitalised(string text) {
+  if (!text.empty()) text[0] = static_cast<char>(std::toupper(text[0]));
+  return text;
+}
+
+class Generator {
+ public:
+  Generator(const WordList& words, int level, Random& random)
+      : words_(words), level_(level), random_(random) {}
+
+  TaskSequence sequence() {
+    const int count = level_ == 1 ? random_.between(1, 2) : random_.between(1, 6);
+    while (static_cast<int>(tools_.size()) < count) add_tool();
+    TaskSequence result;
+    for (const Tool& tool : tools_) result.tools.push_back(spec(tool));
+    const int tasks = level_ == 1 ? random_.between(1, 3) : random_.between(1, level_);
+    for (int i = 0; i < tasks; ++i) result.tasks.push_back(task());
+    return result;
+  }
+
+ private:
+  // --- names and values ---
+
+  template <class Common>
+  string word(const Common& common, double share_common) {
+    return random_.chance(share_common) ? string(random_.pick(common)) : words_.pick(random_);
+  }
+
+  Json value(ValueKind kind) {
+    switch (kind) {
+      case ValueKind::word: return words_.pick(random_);
+      case ValueKind::name: return capitalised(words_.pick(random_));
+      case ValueKind::phrase: return words_.pick(random_) + " " + words_.pick(random_);
+      case ValueKind::path: {
+        string path = words_.pick(random_);
+        for (int i = random_.between(0, 2); i > 0; --i) path += "/" + words_.pick(random_);
+        if (random_.chance(0.6)) path += "." + string(random_.pick(kExtensions));
+        return path;
+      }
+      case ValueKind::file: {
+        string stem = words_.pick(random_);
+        if (random_.chance(0.3)) stem += "_" + words_.pick(random_);
+        if (random_.chance(0.2)) std::ranges::transform(stem, stem.begin(), ::toupper);
+        return stem + "." + string(random_.pick(kExtensions));
+      }
+      case ValueKind::code: return code();
+      case ValueKind::integer: return integer();
+      case ValueKind::real:
+        return Json::parse(std::format("{}.{}", random_.between(0, 999), random_.between(1, 99)));
+    }
+    return nullptr;
+  }
+
+  int integer() {
+    constexpr std::array kBounds = {10, 100, 1000, 10'000, 100'000, 1'000'000};
+    const int number = random_.between(1, random_.pick(kBounds));
+    return number > 100 && random_.chance(0.4) ? number / 100 * 100 : number;
+  }
+
+  string code() {
+    constexpr string_view kHex = "0123456789abcdef";
+    string out;
+    if (random_.chance(0.4)) {
+      out = words_.pick(random_) + "-" + std::to_string(random_.between(1, 9999));
+    } else {
+      for (int i = random_.between(4, 12); i > 0; --i) out += random_.pick(kHex);
+    }
+    return out;
+  }
+
+  ValueKind value_kind() {
+    constexpr std::array kKinds = {ValueKind::word, ValueKind::name,    ValueKind::phrase,
+                                   ValueKind::path, ValueKind::path,    ValueKind::file,
+                                   ValueKind::file, ValueKind::integer, ValueKind::integer,
+                                   ValueKind::code, ValueKind::real};
+    return random_.pick(kKinds);
+  }
+
+  // --- tools ---
+
+  void add_tool() {
+    Tool tool;
+    tool.verb = word(kCommonVerbs, 0.4);
+    tool.noun = word(kCommonNouns, 0.3);
+    if (random_.chance(0.25)) {
+      tool.noun = word(kAdjectives, 0.6) + " " + tool.noun;
+    }
+    string joined = tool.noun;
+    std::ranges::replace(joined, ' ', '_');
+    const double style = random_.uniform();
+    if (style < 0.55) {
+      tool.name = tool.verb + "_" + joined;
+    } else if (style < 0.75) {
+      tool.name = joined;
+    } else if (style < 0.85) {
+      tool.name = joined + "_" + tool.verb;
+    } else if (style < 0.93) {
+      tool.name = tool.verb;
+      for (size_t i = 0, begin = 0; i <= joined.size(); ++i) {
+        if (i == joined.size() || joined[i] == '_') {
+          tool.name += capitalised(joined.substr(begin, i - begin));
+          begin = i + 1;
+        }
+      }
+    } else {
+      tool.name = tool.verb;
+    }
+    if (std::ranges::find(kNeverNames, tool.name) != kNeverNames.end()) return;
+    if (!used_.insert(tool.name).second || !used_.insert(tool.noun).second) return;
+
+    const int parameters = level_ == 1 ? 1 : random_.chance(0.7) ? 1 : random_.between(2, 3);
+    std::unordered_set<string> names;
+    while (static_cast<int>(tool.parameters.size()) < parameters) {
+      const ValueKind kind = value_kind();
+      const bool number = kind == ValueKind::integer || kind == ValueKind::real;
+      string name = number ? word(kNumberParameters, 0.6) : word(kTextParameters, 0.6);
+      if (names.insert(name).second) tool.parameters.push_back({std::move(name), kind});
+    }
+    tool.preposition = random_.pick(kPrepositions);
+    tool.description = describe(tool);
+    tool.result = value_kind();
+    tool.estimate_ms = static_cast<int>(random_.log_uniform(10, 5000));
+    tools_.push_back(std::move(tool));
+  }
+
+  string describe(const Tool& tool) {
+    const string& parameter = tool.parameters.front().name;
+    const string article = random_.chance(0.5) ? "a" : "the";
+    switch (random_.between(0, 4)) {
+      case 0: return tool.verb + " " + tool.noun;
+      case 1: return tool.verb + " the " + tool.noun;
+      case 2: return std::format("{} {} {} a {}", tool.verb, tool.noun, tool.preposition,
+                                 words_.pick(random_));
+      default:
+        return std::format("{} the {} {} {} {}", tool.verb, tool.noun, tool.preposition, article,
+                           parameter);
+    }
+  }
+
+  ToolSpec spec(const Tool& tool) {
+    ToolSpec out;
+    out.name = tool.name;
+    out.description = tool.description;
+    out.estimate = std::chrono::milliseconds(tool.estimate_ms);
+    Json properties = Json::object();
+    Json required = Json::array();
+    for (const Parameter& parameter : tool.parameters) {
+      properties[parameter.name] = {{"type", parameter.type()}};
+      required.push_back(parameter.name);
+    }
+    out.parameters = {{"type", "object"}, {"properties", properties}, {"required", required}};
+    return out;
+  }
+
+  // --- what tools return ---
+
+  CallResult result(const Tool& tool, bool must_succeed, const Parameter* feeds) {
+    if (!must_succeed && level_ >= 3 && random_.chance(0.08)) return failure();
+    const ValueKind kind = feeds ? feeds->kind : tool.result;
+    const Json v = value(kind);
+    string text = v.is_string() ? v.get<string>() : v.dump();
+    if (!feeds && random_.chance(0.2)) {
+      switch (random_.between(0, 3)) {
+        case 0: text += " " + words_.pick(random_); break;
+        case 1: text = std::format("{{\"{}\": {}}}", words_.pick(random_), v.dump()); break;
+        case 2: text = std::format("{}={}", words_.pick(random_), text); break;
+        default: text = random_.chance(0.5) ? "ok" : "done"; break;
+      }
+    }
+    return {Outcome::returned, std::move(text)};
+  }
+
+  CallResult failure() {
+    switch (random_.between(0, 5)) {
+      case 0:
+        return {Outcome::timed_out, std::format("no result after {} ms", integer())};
+      case 1:
+        return {Outcome::failed, std::format("exit status {}: {} {}", random_.between(1, 127),
+                                             words_.pick(random_), words_.pick(random_))};
+      case 2:
+        return {Outcome::failed, std::format("no such {}: {}", words_.pick(random_),
+                                             words_.pick(random_))};
+      case 3: return {Outcome::failed, "killed by signal 11 (SIGSEGV)"};
+      case 4: return {Outcome::failed, std::format("output exceeds {} bytes", integer())};
+      default:
+        return {Outcome::failed, words_.pick(random_) + " " + words_.pick(random_) + " " +
+                                     words_.pick(random_)};
+    }
+  }
+
+  Time duration(const Tool& tool) {
+    // The estimate is right in the mean; the spread is about a factor of two either way.
+    const double noise = random_.log_uniform(0.5, 2.0);
+    return from_ms(std::min(1000.0, tool.estimate_ms * noise));
+  }
+
+  // --- tasks ---
+
+  Task task() {
+    Task out;
+    if (level_ >= 2 && random_.chance(0.03)) {
+      out.say = phrase();
+      out.user = std::format("{}rite: {}{}", random_.chance(0.5) ? "W" : "Please w", out.say,
+                             random_.chance(0.5) ? "." : "");
+      return out;
+    }
+    int calls = level_ == 1 ? 1 : random_.between(1, random_.chance(0.3) ? 6 : 4);
+    std::vector<string> parts;
+    while (calls > 0) {
+      const Tool& tool = random_.pick(tools_);
+      string part = clause(out, tool, std::nullopt, nullptr);
+      --calls;
+      while (calls > 0 && level_ >= 3 && random_.chance(0.35)) {
+        const Tool& next = random_.pick(tools_);
+        part += chained(out, next);
+        --calls;
+      }
+      parts.push_back(std::move(part));
+    }
+    if (level_ >= 2 && random_.chance(0.2)) {
+      out.say = phrase();
+      constexpr auto kAsk = std::to_array<string_view>(
+          {"meanwhile write: ", "also write: ", "while you wait write: ", "say: ", "write: "});
+      parts.push_back(string(random_.pick(kAsk)) + out.say);
+    }
+    out.user = join(parts);
+    return out;
+  }
+
+  string phrase() {
+    string text = words_.pick(random_);
+    for (int i = random_.between(1, 7); i > 0; --i) text += " " + words_.pick(random_);
+    return text;
+  }
+
+  string spoken(const Json& v) {
+    string text = v.is_string() ? v.get<string>() : v.dump();
+    return v.is_string() && random_.chance(0.12) ? "\"" + text + "\"" : text;
+  }
+
+  // "count the lines of README.md with depth 3"; records the call.
+  string clause(Task& task, const Tool& tool, std::optional<std::size_t> from,
+                const string* reference) {
+    TaskCall call;
+    call.tool = tool.name;
+    string object;
+    string extra;
+    for (size_t i = 0; i < tool.parameters.size(); ++i) {
+      const Parameter& parameter = tool.parameters[i];
+      TaskArgument argument{.name = parameter.name, .value = nullptr, .from = {}};
+      if (i == 0 && from) {
+        argument.from = from;
+        object = *reference;
+      } else {
+        argument.value = value(parameter.kind);
+        if (i == 0) {
+          object = spoken(argument.value);
+        } else {
+          constexpr auto kWith = std::to_array<string_view>({" with ", " and ", " using "});
+          extra += string(random_.pick(kWith)) + parameter.name + " " + spoken(argument.value);
+        }
+      }
+      call.arguments.push_back(std::move(argument));
+    }
+    call.duration = duration(tool);
+    call.result = result(tool, false, nullptr);
+    task.calls.push_back(std::move(call));
+    return words_for(tool, object) + extra;
+  }
+
+  string words_for(const Tool& tool, const string& object) {
+    const double style = random_.uniform();
+    if (style < 0.50) {
+      const string preposition =
+          random_.chance(0.6) ? tool.preposition : string(random_.pick(kPrepositions));
+      return std::format("{} the {} {} {}", tool.verb, tool.noun, preposition, object);
+    }
+    if (style < 0.62) return std::format("{} {} {}", tool.verb, tool.noun, object);
+    if (style < 0.72) return std::format("the {} {} {}", tool.noun, tool.preposition, object);
+    if (style < 0.84) return std::format("{} {} {}", tool.name, random_.chance(0.5) ? "on" : "with",
+                                         object);
+    if (style < 0.92) {
+      return std::format("run {} with {} {}", tool.name, tool.parameters.front().name, object);
+    }
+    return std::format("use {} to {} the {} {} {}", tool.name, tool.verb, tool.noun,
+                       tool.preposition, object);
+  }
+
+  // ", then compute the hash of the result": the last call's result is the first argument.
+  string chained(Task& task, const Tool& next) {
+    const std::size_t from = task.calls.size() - 1;
+    const Tool& previous = *std::ranges::find(tools_, task.calls[from].tool, &Tool::name);
+    // The earlier call now has to return what the later one takes. Some fail all the same.
+    task.calls[from].result = result(previous, false, &next.parameters.front());
+    const std::array<string, 5> references = {"the result", "the result", "its result", "it",
+                                              "that " + previous.noun};
+    const string reference = random_.pick(references);
+    constexpr auto kThen =
+        std::to_array<string_view>({", then ", " and then ", ", and then ", " and from that "});
+    const string then(random_.pick(kThen));
+    if (random_.chance(0.15)) {
+      static const string kIt = "it";
+      return then + "use the result to " + clause(task, next, from, &kIt);
+    }
+    return then + clause(task, next, from, &reference);
+  }
+
+  string join(std::vector<string>& parts) {
+    constexpr auto kBefore = std::to_array<string_view>(
+        {"", "", "", "please ", "can you ", "I need you to ", "do this: ", "I want this: "});
+    constexpr auto kAfter = std::to_array<string_view>({".", ".", ".", "", "?", ". Thanks.", "!"});
+    string text(random_.pick(kBefore));
+    const int style = random_.between(0, 3);
+    for (size_t i = 0; i < parts.size(); ++i) {
+      if (i > 0) {
+        const bool last = i + 1 == parts.size();
+        switch (style) {
+          case 0: text += last ? ", and " : ", "; break;
+          case 1: text += last ? " and " : ", "; break;
+          case 2: text += "; "; break;
+          default:
+            text += ". ";
+            parts[i] = random_.chance(0.8) ? capitalised(parts[i]) : parts[i];
+        }
+      }
+      text += parts[i];
+    }
+    text += random_.pick(kAfter);
+    return random_.chance(0.7) ? capitalised(text) : text;
+  }
+
+  const WordList& words_;
+  int level_;
+  Random& random_;
+  std::vector<Tool> tools_;
+  std::unordered_set<string> used_;
+};
+
+// FNV-1a: the split must be the same everywhere and for ever.
+std::uint64_t hash_word(string_view word) {
+  std::uint64_t hash = 0xCBF29CE484222325ULL;
+  for (const char c : word) {
+    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
+  }
+  return hash ^ (hash >> 32);
+}
+
+}  // namespace
+
+Result<WordList> WordList::load(const std::string& path, Split split) {
+  std::ifstream file(path);
+  if (!file) {
+    return fail(ErrorCode::not_found,
+                std::format("cannot read the word list '{}': install the package wamerican or pass "
+                            "--words FILE (one word a line)",
+                            path));
+  }
+  WordList list;
+  for (string word; std::getline(file, word);) {
+    const bool usable = word.size() >= 3 && word.size() <= 9 &&
+                        std::ranges::all_of(word, [](char c) { return c >= 'a' && c <= 'z'; });
+    // One word in eight is held out.
+    if (usable && (hash_word(word) % 8 == 0) == (split == Split::held_out)) {
+      list.words_.push_back(word);
+    }
+  }
+  if (list.words_.size() < 100) {
+    return fail(ErrorCode::invalid_argument,
+                std::format("the word list '{}' has only {} usable words (3 to 9 lower-case "
+                            "letters): at least 100 are needed",
+                            path, list.words_.size()));
+  }
+  return list;
+}
+
+TaskSequence make_tasks(const WordList& words, int level, Random& random) {
+  return Generator(words, level, random).sequence();
+}
+
+}  // namespace asynclm

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Synthetic tasks. Function, parameter and value names are drawn at random from a large word list,
+// so that a model learns to read the tool list instead of remembering it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <asynclm/error.h>
+
+#include "base/random.h"
+#include "oracle/task.h"
+
+namespace asynclm {
+
+// Words that tasks may use. The split is by word: no name of a held-out task was ever seen in
+// training.
+enum class Split : std::uint8_t { train, held_out };
+
+class WordList {
+ public:
+  // One word a line; only lower-case ASCII words of 3 to 9 letters are used. not_found / io.
+  [[nodiscard]] static Result<WordList> load(const std::string& path, Split split);
+
+  [[nodiscard]] const std::string& pick(Random& random) const { return random.pick(words_); }
+  [[nodiscard]] std::size_t size() const { return words_.size(); }
+
+ private:
+  std::vector<std::string> words_;
+};
+
+// How hard the tasks are; each level contains the ones below it.
+//   1: one tool or two, one call     2: several tools, independent calls, text to write
+//   3: chains, errors, several tasks in one conversation
+inline constexpr int kLevels = 3;
+
+[[nodiscard]] TaskSequence make_tasks(const WordList& words, int level, Random& random);
+
+}  // namespace asynclm

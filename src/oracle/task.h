@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// A task with its solution: what the user says, and the calls that answer it.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <asynclm/tool.h>
+#include <asynclm/types.h>
+
+namespace asynclm {
+
+struct TaskArgument {
+  std::string name;
+  Json value;                       // when `from` is empty
+  std::optional<std::size_t> from;  // the result of this call of the task is the value
+};
+
+struct TaskCall {
+  std::string tool;
+  std::vector<TaskArgument> arguments;
+  CallResult result;  // what the tool will return
+  Time duration{};    // and when: the model knows the tool's estimate only
+};
+
+struct Task {
+  std::string user;             // the user's message
+  std::vector<TaskCall> calls;  // in the order in which the user asks
+  std::string say;              // text that the user wants written, needing no call; may be empty
+};
+
+// A conversation of one or more tasks over one list of tools.
+struct TaskSequence {
+  std::vector<ToolSpec> tools;
+  std::vector<Task> tasks;
+};
+
+}  // namespace asynclm
