@@ -17,7 +17,7 @@
 
 #include <gguf.h>
 
-#include "engine/random.h"
+#include "base/random.h"
 
 namespace asynclm::testing {
 
