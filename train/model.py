@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The llama architecture in plain torch, arranged for training on few CPU cores.
+
+RoPE rotates halves here (contiguous, fast); export permutes q and k to libllama's interleaved form.
+"""
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+@dataclass
+class Config:
+    dim: int = 192
+    layers: int = 6
+    heads: int = 6
+    kv_heads: int = 6
+    ffn: int = 512
+    vocab: int = 2048
+    context: int = 2048
+    rope_base: float = 10000.0
+    eps: float = 1e-5
+
+    @property
+    def head_dim(self):
+        return self.dim // self.heads
+
+    def to_dict(self):
+        return asdict(self)
+
+
+CONFIGS = {
+    "tiny": Config(dim=64, layers=2, heads=2, kv_heads=1, ffn=128),  # for tests
+    "nano": Config(),
+    "nano64": Config(heads=3, kv_heads=3),
+    "micro": Config(dim=256, layers=8, heads=8, kv_heads=8, ffn=704),
+}
+
+
+class Block(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        c, self.config = config, config
+        kv = c.kv_heads * c.head_dim
+        # q, k, v and gate, up are own parameters (Muon orthogonalises each) but one matmul.
+        self.attn_norm = nn.Parameter(torch.ones(c.dim))
+        self.attn_q = nn.Parameter(torch.empty(c.dim, c.dim))
+        self.attn_k = nn.Parameter(torch.empty(kv, c.dim))
+        self.attn_v = nn.Parameter(torch.empty(kv, c.dim))
+        self.attn_output = nn.Parameter(torch.zeros(c.dim, c.dim))
+        self.ffn_norm = nn.Parameter(torch.ones(c.dim))
+        self.ffn_gate = nn.Parameter(torch.empty(c.ffn, c.dim))
+        self.ffn_up = nn.Parameter(torch.empty(c.ffn, c.dim))
+        self.ffn_down = nn.Parameter(torch.zeros(c.dim, c.ffn))
+
+    def forward(self, x, cos, sin, at=None):
+        """With `at` (flat positions) everything after the attention happens only there."""
+        c = self.config
+        batch, length, _ = x.shape
+        kv = c.kv_heads * c.head_dim
+        h = F.rms_norm(x, (c.dim,), self.attn_norm, c.eps)
+        qkv = F.linear(h, torch.cat((self.attn_q, self.attn_k, self.attn_v)))
+        qk = qkv[..., :c.dim + kv].reshape(batch, length, c.heads + c.kv_heads, 2, c.head_dim // 2)
+        a, b = qk.unbind(3)
+        qk = torch.cat((a * cos - b * sin, b * cos + a * sin), -1).transpose(1, 2)
+        v = qkv[..., c.dim + kv:].reshape(batch, length, c.kv_heads, c.head_dim).transpose(1, 2)
+        q, k = qk[:, :c.heads], qk[:, c.heads:]
+        if c.kv_heads != c.heads:
+            k = k.repeat_interleave(c.heads // c.kv_heads, 1)
+            v = v.repeat_interleave(c.heads // c.kv_heads, 1)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        y = y.transpose(1, 2).reshape(batch, length, c.dim)
+        if at is not None:
+            x, y = x.reshape(-1, c.dim)[at], y.reshape(-1, c.dim)[at]
+        x = x + F.linear(y, self.attn_output)
+        h = F.rms_norm(x, (c.dim,), self.ffn_norm, c.eps)
+        gate, up = F.linear(h, torch.cat((self.ffn_gate, self.ffn_up))).split(c.ffn, -1)
+        return x + F.linear(F.silu(gate) * up, self.ffn_down)
+
+
+class Model(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.token_embd = nn.Parameter(torch.empty(config.vocab, config.dim))
+        self.blk = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.output_norm = nn.Parameter(torch.ones(config.dim))
+        half = config.head_dim // 2
+        frequency = config.rope_base ** (-torch.arange(half, dtype=torch.float64) / half)
+        angle = torch.arange(config.context, dtype=torch.float64)[:, None] * frequency
+        self.register_buffer("cos", angle.cos().float()[:, None], persistent=False)
+        self.register_buffer("sin", angle.sin().float()[:, None], persistent=False)
+
+    def init(self, seed):
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            self.token_embd.normal_(0, 0.02, generator=generator)
+            for block in self.blk:
+                for name in ("attn_q", "attn_k", "attn_v", "ffn_gate", "ffn_up"):
+                    weight = getattr(block, name)
+                    weight.normal_(0, self.config.dim ** -0.5, generator=generator)
+        return self
+
+    def forward(self, tokens, at=None):
+        """Ids [batch, length] to logits: everywhere, or only at the flat positions `at`."""
+        length = tokens.shape[1]
+        x = F.embedding(tokens, self.token_embd)
+        cos, sin = self.cos[:length], self.sin[:length]
+        for block in self.blk[:-1]:
+            x = block(x, cos, sin)
+        x = self.blk[-1](x, cos, sin, at)
+        x = F.rms_norm(x, (self.config.dim,), self.output_norm, self.config.eps)
+        return F.linear(x, self.token_embd)

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""RUN/log.jsonl as a picture: loss and validation against tokens."""
+
+import json
+from pathlib import Path
+
+
+def main(run, out):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rows = [json.loads(line) for line in (Path(run) / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    train = [r for r in rows if "loss" in r]
+    valid = [r for r in rows if "valid" in r]
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4))
+    left.plot([r["tokens"] / 1e6 for r in train], [r["loss"] for r in train], linewidth=0.8, label="train")
+    for name in sorted({n for r in valid for n in r["valid"]}):
+        x = [r["tokens"] / 1e6 for r in valid if name in r["valid"]]
+        picked = [r["valid"][name] for r in valid if name in r["valid"]]
+        left.plot(x, [p["loss"] for p in picked], "o-", markersize=3, label=name)
+        for key, style in (("token_acc", "-"), ("seq_acc", "--")):
+            right.plot(x, [p[key] for p in picked], style, label=f"{name} {key}")
+    left.set(xlabel="million tokens", ylabel="loss", yscale="log")
+    right.set(xlabel="million tokens", ylabel="share right, teacher-forced", ylim=(0, 1.01))
+    left.legend()
+    right.legend()
+    figure.tight_layout()
+    figure.savefig(out, dpi=110)
+    print(out)

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training: Muon + AdamW, warm-up, constant, linear decay; stops and resumes at any step.
+
+State is one checkpoint file. The end of training may be moved while it runs: the stages and the
+decay follow the budget (million tokens) written in RUN/budget.
+"""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from . import data, tokenizer
+from .model import CONFIGS, Config, Model
+
+DEFAULTS = {
+    "lr": 0.02,  # Muon: update of spectral norm about lr per step
+    "embd_lr": 0.004,  # AdamW: embeddings and norms
+    "optimizer": "muon",
+    "step_tokens": 12288,
+    "micro_tokens": 4096,  # what a forward pass holds: small keeps activations near the cache
+    "warmup": 0.3,  # million tokens
+    "decay": 0.3,  # share of the budget in which the rate falls to zero
+    "clip": 1.0,
+    "seed": 1,
+}
+
+
+def parse_stage(text):
+    """'FILE[,FILE…]:MILLION_TOKENS' to (files, tokens)."""
+    files, _, millions = text.rpartition(":")
+    try:
+        return files.split(","), float(millions) * 1e6
+    except ValueError:
+        raise SystemExit(f"--stage {text}: expected FILE[,FILE…]:MILLION_TOKENS") from None
+
+
+class Optimizers:
+    def __init__(self, model, options):
+        matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and n != "token_embd"]
+        others = [p for n, p in model.named_parameters() if p.ndim != 2 or n == "token_embd"]
+        adam = {"betas": (0.9, 0.95), "weight_decay": 0.0, "foreach": True}
+        if options["optimizer"] == "muon":
+            self.all = [torch.optim.Muon(matrices, lr=options["lr"], momentum=0.95, weight_decay=0.01),
+                        torch.optim.AdamW(others, lr=options["embd_lr"], **adam)]
+        else:
+            self.all = [torch.optim.AdamW(matrices + others, lr=options["lr"], **adam)]
+        self.base = [o.param_groups[0]["lr"] for o in self.all]
+
+    def step(self, factor):
+        for optimizer, base in zip(self.all, self.base):
+            optimizer.param_groups[0]["lr"] = base * factor
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    def state(self):
+        return [o.state_dict() for o in self.all]
+
+    def load(self, state):
+        for optimizer, part in zip(self.all, state):
+            optimizer.load_state_dict(part)
+
+
+def rate(tokens, budget, options):
+    """Share of the full learning rate: warm-up, constant, linear to zero at the budget."""
+    warm = min(1.0, (tokens + options["step_tokens"]) / (options["warmup"] * 1e6 + 1))
+    return warm * min(1.0, max(0.0, (budget - tokens) / (options["decay"] * budget)))
+
+
+def save(path, state):
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    with open(partial, "rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+class Trainer:
+    def __init__(self, run, config, stages, valid=(), options=None, start=None, compile=False):
+        """stages: [(files, tokens)]; start: a checkpoint of another run to continue from."""
+        self.run = Path(run)
+        self.run.mkdir(parents=True, exist_ok=True)
+        self.options = {**DEFAULTS, **(options or {})}
+        self.shares = np.cumsum([tokens for _, tokens in stages])
+        self.default_budget = float(self.shares[-1])
+        self.shares = self.shares / self.shares[-1]
+        self.checkpoint = self.run / "checkpoint.pt"
+        state = None
+        if self.checkpoint.exists():
+            state = torch.load(self.checkpoint, weights_only=False)
+        elif start:
+            state = torch.load(start, weights_only=False)
+            state["positions"] = {}
+        config = Config(**state["config"]) if state else CONFIGS[config]
+        self.model = Model(config).init(self.options["seed"])
+        self.optimizers = Optimizers(self.model, self.options)
+        self.step, self.tokens, self.seconds, positions = 0, 0, 0.0, {}
+        if state:
+            self.model.load_state_dict(state["model"])
+            self.optimizers.load(state["optimizers"])
+            self.step, self.tokens = state["step"], state["tokens"]
+            self.seconds, positions = state["seconds"], state["positions"]
+            torch.set_rng_state(state["rng"])
+        if compile:
+            for block in self.model.blk:
+                block.forward = torch.compile(block.forward, dynamic=True)
+        read = lambda path: data.load(path, self.run, config.vocab, config.context)
+        loaded = {}
+        self.streams = []
+        for index, (files, _) in enumerate(stages):
+            key = tuple(files)
+            if key not in loaded:
+                loaded[key] = data.concatenate([read(f) for f in files])
+            self.streams.append(data.Stream(loaded[key], self.options["micro_tokens"],
+                                            self.options["seed"] * 1000 + index, positions.get(index, 0)))
+        self.valid = {Path(f).stem: read(f) for f in valid}
+        self.log_file = open(self.run / "log.jsonl", "a", encoding="utf-8", buffering=1)
+        self.stop = False
+
+    def budget(self):
+        """Tokens to train for: RUN/budget (millions) if present, else the sum of the stages."""
+        try:
+            return float((self.run / "budget").read_text(encoding="utf-8")) * 1e6
+        except (OSError, ValueError):
+            return self.default_budget
+
+    def stage(self, budget):
+        return min(int(np.searchsorted(self.shares, self.tokens / budget, side="right")), len(self.streams) - 1)
+
+    def state(self):
+        return {"config": self.model.config.to_dict(), "options": self.options, "step": self.step,
+                "tokens": self.tokens, "seconds": self.seconds, "model": self.model.state_dict(),
+                "optimizers": self.optimizers.state(), "rng": torch.get_rng_state(),
+                "positions": {i: s.position for i, s in enumerate(self.streams)}}
+
+    def log(self, **row):
+        line = json.dumps({k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()})
+        self.log_file.write(line + "\n")
+        print(line, flush=True)
+
+    def train_step(self, budget):
+        """One optimizer step over micro-batches of different lengths; returns (loss, tokens)."""
+        stream, batches, tokens = self.streams[self.stage(budget)], [], 0
+        while tokens < self.options["step_tokens"] - self.options["micro_tokens"] // 2:
+            batches.append(stream.next())
+            tokens += batches[-1].n_tokens
+        count = sum(len(b.at) for b in batches)
+        total = 0.0
+        for b in batches:
+            loss = F.cross_entropy(self.model(b.inputs, b.at), b.target, reduction="sum") / count
+            loss.backward()
+            total += float(loss.detach())
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options["clip"])
+        if torch.isfinite(norm):
+            self.optimizers.step(rate(self.tokens, budget, self.options))
+        else:
+            self.model.zero_grad(set_to_none=True)
+        self.step += 1
+        self.tokens += tokens
+        return total, tokens
+
+    @torch.no_grad()
+    def validate(self, limit=400):
+        """Teacher-forced, over the first `limit` sequences of each file."""
+        controls = torch.arange(self.model.config.vocab) >= self.model.config.vocab - len(tokenizer.CONTROLS)
+        rows = {}
+        for name, sequences in self.valid.items():
+            loss, right, count, exact, total, after_right, after_count = 0.0, 0, 0, 0, 0, 0, 0
+            order = np.argsort(sequences.length[:limit], kind="stable")
+            for indices in data.cut(sequences.length, self.options["micro_tokens"], order):
+                b = data.pad(sequences, indices)
+                logits = self.model(b.inputs, b.at)
+                loss += float(F.cross_entropy(logits, b.target, reduction="sum"))
+                hit = logits.argmax(-1) == b.target
+                wrong = np.zeros(len(indices), dtype=bool)
+                wrong[b.sequence[~hit.numpy()]] = True
+                after = controls[b.inputs.reshape(-1)[b.at]]
+                right, count = right + int(hit.sum()), count + len(hit)
+                exact, total = exact + int((~wrong).sum()), total + len(indices)
+                after_right, after_count = after_right + int(hit[after].sum()), after_count + int(after.sum())
+            rows[name] = {"loss": round(loss / count, 5), "token_acc": round(right / count, 5),
+                          "seq_acc": round(exact / total, 5),
+                          "after_control_acc": round(after_right / max(1, after_count), 5), "sequences": total}
+        return rows
+
+    def train(self, log_steps=10, checkpoint_minutes=2.0, valid_minutes=4.0, max_steps=None):
+        """Runs to the budget, SIGTERM/SIGINT or max_steps; always leaves a checkpoint."""
+        previous = [(s, signal.signal(s, lambda *_: setattr(self, "stop", True)))
+                    for s in (signal.SIGTERM, signal.SIGINT)]
+        saved = validated = mark = time.monotonic()
+        losses, seen, decaying = [], 0, False
+        budget = self.budget()
+        while self.tokens < budget and not self.stop and (max_steps is None or self.step < max_steps):
+            if not decaying and self.tokens >= (1 - self.options["decay"]) * budget:
+                decaying = True  # from here a longer training would have to go back: keep this point
+                if not (self.run / "stable.pt").exists():
+                    save(self.run / "stable.pt", self.state())
+            begin = time.monotonic()
+            loss, tokens = self.train_step(budget)
+            self.seconds += time.monotonic() - begin
+            losses.append(loss)
+            seen += tokens
+            now = time.monotonic()
+            if self.step % log_steps == 0:
+                self.log(step=self.step, tokens=self.tokens, loss=sum(losses) / len(losses),
+                         lr=rate(self.tokens, budget, self.options) * self.optimizers.base[0],
+                         tok_s=round(seen / (now - mark)), stage=self.stage(budget),
+                         hours=self.seconds / 3600)
+                losses, seen, mark = [], 0, now
+                budget = self.budget()
+            if now - saved > checkpoint_minutes * 60:
+                save(self.checkpoint, self.state())
+                saved = time.monotonic()
+            if self.valid and now - validated > valid_minutes * 60:
+                self.log(step=self.step, tokens=self.tokens, valid=self.validate())
+                validated = mark = time.monotonic()
+                seen = 0
+        save(self.checkpoint, self.state())
+        if self.valid and not self.stop:
+            self.log(step=self.step, tokens=self.tokens, valid=self.validate())
+        for s, handler in previous:
+            signal.signal(s, handler)
+        self.log_file.close()
+        return self
