@@ -59,7 +59,7 @@ struct FakeEngineOptions {
   Time per_token{};
 
   // Gives each new sequence its script. Without one, sequences fail to sample until script().
-  std::function<FakeScript(SequenceId)> scripts;
+  std::function<FakeScript(SequenceId)> scripts = {};
 };
 
 class FakeEngine final : public Engine {
