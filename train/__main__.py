@@ -54,6 +54,15 @@ def main():
     p = commands.add_parser("plot", help="draw the log of a run")
     p.add_argument("--run", required=True)
     p.add_argument("--out", required=True)
+    p = commands.add_parser("export", help="write a GGUF model")
+    p.add_argument("--run", required=True, help="run folder or checkpoint file")
+    p.add_argument("--out", required=True)
+    p.add_argument("--type", default="f16", choices=["f16", "f32", "q8_0"])
+    p.add_argument("--name", default="asynclm nano")
+    p = commands.add_parser("parity", help="compare logits with libllama")
+    p.add_argument("--run", required=True, help="run folder or checkpoint file")
+    p.add_argument("--gguf", required=True)
+    p.add_argument("--limit", type=float, help="fail above this difference (f32: 1e-3)")
     args = parser.parse_args()
     if args.command == "tokenizer":
         from . import tokenizer
@@ -65,6 +74,14 @@ def main():
         from . import plot
 
         plot.main(args.run, args.out)
+    elif args.command == "export":
+        from . import export
+
+        export.main(args.run, args.out, args.type, args.name)
+    elif args.command == "parity":
+        from . import parity
+
+        parity.main(args.run, args.gguf, args.limit)
 
 
 if __name__ == "__main__":

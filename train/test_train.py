@@ -1,8 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-import random
-import unittest
+"""python3 -m unittest train.test_train"""
 
-from train import llama, tokenizer
+import contextlib
+import io
+import json
+import random
+import tempfile
+import unittest
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from train import data, export, llama, parity, tokenizer, trainer
+from train.model import CONFIGS, Config, Model
 
 
 def hostile_texts(n, seed=7):
@@ -62,6 +73,124 @@ class TokenizerTest(unittest.TestCase):
         for i in range(tokenizer.VOCAB_SIZE - len(tokenizer.CONTROLS)):
             piece = self.llama.detokenize([i])
             self.assertTrue(len(piece) == 1 or piece.isalpha() and piece.isascii(), piece)
+
+
+def write_toy(path, seed, n=60):
+    """Sequences whose answer repeats a word given before, in the data format."""
+    rng = random.Random(seed)
+    with open(path, "w", encoding="utf-8") as file:
+        for _ in range(n):
+            word = [rng.randrange(256, 2039) for _ in range(rng.randint(1, 4))]
+            filler = [rng.randrange(256) for _ in range(rng.randint(5, 40))]
+            ids = [2044, *word, *filler, 2046, *word, 2047]
+            file.write(json.dumps({"tokens": ids, "loss": [[len(ids) - len(word) - 1, len(ids)]]}) + "\n")
+
+
+class DataTest(unittest.TestCase):
+    def test_targets_are_exactly_the_loss_ranges(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "x.jsonl"
+            rows = [{"tokens": [5, 6, 7, 8], "loss": [[0, 1], [2, 4]]}, {"tokens": [9, 10, 11], "loss": [[1, 2]]},
+                    {"tokens": [1, 2], "loss": []}]
+            path.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+            sequences = data.load(path, folder)
+            self.assertEqual(len(sequences), 2)
+            batch = data.pad(sequences, np.array([0, 1]))
+            self.assertEqual(batch.inputs.tolist(), [[5, 6, 7], [9, 10, 11]])
+            self.assertEqual(batch.at.tolist(), [1, 2, 3])
+            self.assertEqual(batch.target.tolist(), [7, 8, 10])
+            self.assertEqual(batch.sequence.tolist(), [0, 0, 1])
+            again = data.load(path, folder)  # from the cache
+            self.assertTrue((again.tokens == sequences.tokens).all() and (again.loss == sequences.loss).all())
+
+    def test_bad_input_names_the_line(self):
+        for row in ({"tokens": [1, 2], "loss": [[0, 3]]}, {"tokens": [1, 2]}, {"tokens": [70000], "loss": [[0, 1]]}):
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "x.jsonl"
+                path.write_text(json.dumps({"tokens": [1, 2], "loss": [[1, 2]]}) + "\n" + json.dumps(row) + "\n",
+                                encoding="utf-8")
+                with self.assertRaisesRegex(SystemExit, "x.jsonl:2"):
+                    data.read_jsonl(path)
+
+    def test_an_epoch_has_every_sequence_once_and_position_resumes(self):
+        with tempfile.TemporaryDirectory() as folder:
+            write_toy(Path(folder) / "x.jsonl", 1)
+            sequences = data.read_jsonl(Path(folder) / "x.jsonl")
+            stream = data.Stream(sequences, 300, 1)
+            taken = sorted(i for batch in stream.batches for i in batch)
+            self.assertEqual(taken, list(range(len(sequences))))
+            seen = [stream.next().inputs for _ in range(3 * len(stream.batches))]
+            for position in (0, 1, len(seen) // 2, len(seen) - 1):
+                later = data.Stream(sequences, 300, 1, position).next().inputs
+                self.assertTrue(torch.equal(later, seen[position]))
+
+
+class TrainerTest(unittest.TestCase):
+    def run_trainer(self, folder, name, steps, **more):
+        options = {"step_tokens": 600, "micro_tokens": 300, "warmup": 0.002, **more}
+        stages = [([str(folder / "a.jsonl")], 6e3), ([str(folder / "b.jsonl")], 6e3)]
+        with contextlib.redirect_stdout(io.StringIO()):
+            return trainer.Trainer(folder / name, "tiny", stages, [str(folder / "v.jsonl")], options).train(
+                log_steps=1, max_steps=steps)
+
+    def curve(self, run):
+        rows = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+        return [(r["step"], r["tokens"], r["loss"], r["stage"]) for r in rows if "loss" in r]
+
+    def test_resume_gives_the_same_curve(self):
+        torch.set_num_threads(1)
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            for seed, name in enumerate("abv"):
+                write_toy(folder / f"{name}.jsonl", seed)
+            whole = self.run_trainer(folder, "whole", 14)
+            for steps in (3, 4, 11, 14):
+                parts = self.run_trainer(folder, "parts", steps)
+            self.assertEqual(self.curve(folder / "whole"), self.curve(folder / "parts"))
+            self.assertEqual({row[3] for row in self.curve(folder / "whole")}, {0, 1})
+            for name, weight in whole.model.state_dict().items():
+                self.assertTrue(torch.equal(weight, parts.model.state_dict()[name]), name)
+
+    def test_budget_file_moves_the_end(self):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            for seed, name in enumerate("abv"):
+                write_toy(folder / f"{name}.jsonl", seed)
+            self.run_trainer(folder, "r", 2)
+            (folder / "r" / "budget").write_text("0.004", encoding="utf-8")
+            ended = self.run_trainer(folder, "r", None)
+            self.assertGreaterEqual(ended.tokens, 4000)
+            self.assertLess(ended.tokens, 5000)
+            self.assertTrue((folder / "r" / "stable.pt").exists())
+
+    def test_learns(self):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            for seed, name in enumerate("abv"):
+                write_toy(folder / f"{name}.jsonl", seed)
+            for optimizer, rate in (("muon", 0.02), ("adamw", 0.003)):
+                self.run_trainer(folder, optimizer, None, optimizer=optimizer, lr=rate)
+                losses = [row[2] for row in self.curve(folder / optimizer)]
+                self.assertLess(losses[-1], losses[0] - 0.5)
+
+
+class ExportTest(unittest.TestCase):
+    def test_libllama_computes_the_same_logits(self):
+        torch.manual_seed(1)
+        for changes in ({}, {"heads": 4, "kv_heads": 4}):
+            config = Config(**{**CONFIGS["tiny"].to_dict(), **changes})
+            random_model = Model(config).init(1)
+            with torch.no_grad():  # zero-initialised and unit parameters would hide mistakes
+                for parameter in random_model.parameters():
+                    parameter.add_(torch.randn_like(parameter) * 0.1)
+            with tempfile.TemporaryDirectory() as folder:
+                for kind, limit in (("f32", 1e-3), ("f16", 0.05), ("q8_0", 0.5)):
+                    path = Path(folder) / f"{kind}.gguf"
+                    export.write(random_model, path, kind)
+                    open_llama(path, vocab_only=True).close()
+                    difference, magnitude, _ = parity.compare(random_model, path, sequences=1, length=100)
+                    self.assertGreater(magnitude, 1)
+                    self.assertLess(difference, limit, kind)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A checkpoint to a GGUF model file with its tokenizer, chat template and protocol keys."""
+
+from pathlib import Path
+
+import gguf
+import torch
+
+from . import tokenizer
+from .model import Config, Model
+
+TYPES = {
+    "f32": (gguf.GGMLQuantizationType.F32, gguf.LlamaFileType.ALL_F32),
+    "f16": (gguf.GGMLQuantizationType.F16, gguf.LlamaFileType.MOSTLY_F16),
+    "q8_0": (gguf.GGMLQuantizationType.Q8_0, gguf.LlamaFileType.MOSTLY_Q8_0),
+}
+
+
+def load_model(run):
+    """RUN folder or checkpoint file to a Model."""
+    path = Path(run)
+    path = path / "checkpoint.pt" if path.is_dir() else path
+    state = torch.load(path, weights_only=False, map_location="cpu")
+    model = Model(Config(**state["config"]))
+    model.load_state_dict(state["model"])
+    return model.eval()
+
+
+def interleave(weight, heads):
+    """Rows of q or k from rotated halves to the neighbouring pairs that libllama rotates."""
+    rows, columns = weight.shape
+    return weight.reshape(heads, 2, rows // heads // 2, columns).transpose(1, 2).reshape(rows, columns)
+
+
+def tensors(model):
+    c = model.config
+    yield "token_embd.weight", model.token_embd
+    yield "output_norm.weight", model.output_norm
+    for i, block in enumerate(model.blk):
+        for name, weight in block.named_parameters():
+            if name in ("attn_q", "attn_k"):
+                weight = interleave(weight, c.heads if name == "attn_q" else c.kv_heads)
+            yield f"blk.{i}.{name}.weight", weight
+
+
+def write(model, out, kind="f16", name="asynclm nano", directory=tokenizer.SHIPPED):
+    c = model.config
+    words = tokenizer.load(directory)
+    if words.get_vocab_size() != c.vocab:
+        raise SystemExit(f"{directory}: {words.get_vocab_size()} tokens, the model has {c.vocab}")
+    quantization, file_type = TYPES[kind]
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    writer = gguf.GGUFWriter(str(out), "llama")
+    writer.add_name(name)
+    writer.add_license("apache-2.0")
+    writer.add_file_type(file_type)
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    writer.add_vocab_size(c.vocab)
+    writer.add_context_length(c.context)
+    writer.add_embedding_length(c.dim)
+    writer.add_block_count(c.layers)
+    writer.add_feed_forward_length(c.ffn)
+    writer.add_head_count(c.heads)
+    writer.add_head_count_kv(c.kv_heads)
+    writer.add_layer_norm_rms_eps(c.eps)
+    writer.add_rope_dimension_count(c.head_dim)
+    writer.add_rope_freq_base(c.rope_base)
+    tokenizer.write_metadata(writer, words)
+    for tensor_name, weight in tensors(model):
+        array = weight.detach().float().contiguous().numpy()
+        used = gguf.GGMLQuantizationType.F32 if array.ndim == 1 else quantization
+        writer.add_tensor(tensor_name, gguf.quants.quantize(array, used), raw_dtype=used)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def main(run, out, kind, name):
+    model = load_model(run)
+    write(model, out, kind, name)
+    print(f"{out}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, "
+          f"{Path(out).stat().st_size / 1e6:.1f} MB, {kind}")
