@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""That lint_layers.py finds what it is there to find."""
+
+import pathlib
+import unittest
+
+import lint_layers
+
+
+def found(path, line):
+    return list(lint_layers.complaints(pathlib.Path(path), f"#pragma once\n{line}\n"))
+
+
+class LayersTest(unittest.TestCase):
+    def test_allowed(self):
+        for path, line in [
+            ("src/session/a.cc", '#include "cml/parser.h"'),
+            ("src/session/a.cc", "#include <asynclm/error.h>"),
+            ("src/engine/llama_engine.cc", "#include <llama.h>"),
+            ("src/engine/llama_engine.cc", "#include <ggml-backend.h>"),
+            ("src/tools/a.cc", "#include <boost/asio.hpp>"),
+            ("src/cli/a.cc", '#include "oracle/oracle.h"'),
+            ("src/cml/a.cc", '// #include "session/a.h" would be wrong'),
+            ("include/asynclm/a.h", "#include <nlohmann/json.hpp>"),
+        ]:
+            with self.subTest(path=path, line=line):
+                self.assertEqual(found(path, line), [])
+
+    def test_forbidden(self):
+        for path, line in [
+            ("src/cml/a.cc", '#include "session/a.h"'),
+            ("src/base/a.h", '#  include "engine/a.h"'),
+            ("src/oracle/a.cc", '#include "runtime/a.h"'),
+            ("src/runtime/a.cc", '#include "oracle/a.h"'),
+            ("src/engine/fake.cc", "#include <llama.h>"),
+            ("src/session/llama.cc", "#include <llama-cpp.h>"),
+            ("src/cml/a.cc", '#include "gguf.h"'),
+            ("src/session/a.cc", "#include <boost/asio.hpp>"),
+            ("include/asynclm/a.h", "#include <llama.h>"),
+            ("include/asynclm/a.h", "#include <boost/asio.hpp>"),
+            ("include/asynclm/a.h", "#include <sqlite3.h>"),
+            ("include/asynclm/a.h", '#include "base/clock.h"'),
+            ("src/session/a.cc", '#include "a.h"'),
+            ("src/server/a.cc", ""),
+        ]:
+            with self.subTest(path=path, line=line):
+                self.assertEqual(len(found(path, line)), 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
