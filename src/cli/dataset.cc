@@ -39,8 +39,8 @@ int DatasetCommand::run() const {
     std::cerr << "asynclm dataset: " << message << '\n';
     return kExitUsage;
   };
-  const auto vocabulary = load_vocabulary(this->vocabulary);
-  if (!vocabulary) return complain(vocabulary.error().message);
+  const auto vocab = load_vocabulary(vocabulary);
+  if (!vocab) return complain(vocab.error().message);
   const auto list = WordList::load(words, held_out ? Split::held_out : Split::train);
   if (!list) return complain(list.error().message);
   std::ofstream file;
@@ -54,7 +54,7 @@ int DatasetCommand::run() const {
   std::uint64_t tokens = 0;
   std::uint64_t too_long = 0;
   for (std::uint64_t index = 0; written < samples; ++index) {
-    const auto sample = make_sample(**vocabulary, *list, options, index);
+    const auto sample = make_sample(**vocab, *list, options, index);
     if (!sample) {
       std::cerr << "asynclm dataset: sample " << index << ": " << sample.error().message << '\n';
       return kExitFailed;
@@ -71,7 +71,7 @@ int DatasetCommand::run() const {
                                    {"mode", to_string(sample->mode)},
                                    {"calls", sample->calls},
                                    {"makespan_ms", to_ms(sample->makespan)}};
-    if (text) line["text"] = spelled(**vocabulary, sample->tokens);
+    if (text) line["text"] = spelled(**vocab, sample->tokens);
     stream << line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
     ++written;
     tokens += sample->tokens.size();

@@ -43,11 +43,15 @@ Result<Sample> make_sample(const Vocabulary& vocabulary, const WordList& words,
   if (!session) return std::unexpected(session.error());
 
   Oracle oracle(vocabulary, *markers, sequence.tools, options.policy);
-  FakeEngine engine(vocabulary, [&](std::span<const Token>, std::span<const Token>) {
-    return oracle.next(*session);
-  });
+  FakeEngine engine(vocabulary, {.context_tokens = config.context_tokens,
+                                 .max_sequences = 1,
+                                 .max_batch_tokens = config.context_tokens,
+                                 .scripts = {}});
   const auto id = engine.create({});
   if (!id) return std::unexpected(id.error());
+  engine.script(*id, [&](std::span<const Token>, std::span<const Token>) {
+    return oracle.next(*session);
+  });
   const auto tool = [&](CallKey key, const CallRecord&) {
     const TaskCall& call = *oracle.call(key);
     return SimulatedReturn{call.duration, call.result};

@@ -23,16 +23,16 @@ std::string plain(const Json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
-// A result is text; for a parameter that is a number it is the number it spells.
-Json as_argument(const std::string& text, const ToolSpec& tool, const std::string& parameter) {
+}  // namespace
+
+Json result_as_argument(const std::string& text, const ToolSpec& tool,
+                        const std::string& parameter) {
   const Json& schema = tool.parameters["properties"][parameter];
   const auto type = schema.value("type", "string");
   if (type != "integer" && type != "number") return text;
   Json number = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   return number.is_number() ? number : Json(text);
 }
-
-}  // namespace
 
 std::string report_line(const CallRecord& call) {
   std::string line = "- " + call.name;
@@ -133,7 +133,7 @@ void Oracle::write_call(const Session& session, std::size_t index) {
   for (const TaskArgument& argument : call.arguments) {
     arguments[argument.name] =
         argument.from
-            ? as_argument(session.calls()[*progress_[*argument.from].key].result, tool,
+            ? result_as_argument(session.calls()[*progress_[*argument.from].key].result, tool,
                           argument.name)
             : argument.value;
   }

@@ -22,6 +22,10 @@ enum class Policy : std::uint8_t {
   as_written,  // in the order of the user's text
 };
 
+// A result is text; for a parameter that is a number it is the number it spells.
+[[nodiscard]] Json result_as_argument(const std::string& text, const ToolSpec& tool,
+                                      const std::string& parameter);
+
 // The line by which the answer reports a call.
 [[nodiscard]] std::string report_line(const CallRecord& call);
 // … and a call that could not be made because a call before it failed.

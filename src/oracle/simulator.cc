@@ -64,8 +64,12 @@ Result<SimulationReport> simulate(
       const auto token = decode(engine, sequence, decode_step);
       if (!token) return std::unexpected(token.error());
       now += costs.per_token + costs.per_appended_token * (appended - 1);
-      report.sampled.push_back(static_cast<std::int32_t>(session.context().size()));
+      const std::size_t position = session.context().size();
       session.decoded(*token, now);
+      // Tokens that break the protocol do not enter the context.
+      if (position < session.context().size() && session.context()[position] == *token) {
+        report.sampled.push_back(static_cast<std::int32_t>(position));
+      }
       act_on_events();
     }
     while (!agenda.empty() && agenda.begin()->first.first <= now) {
