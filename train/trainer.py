@@ -22,8 +22,8 @@ DEFAULTS = {
     "lr": 0.02,  # Muon: update of spectral norm about lr per step
     "embd_lr": 0.004,  # AdamW: embeddings and norms
     "optimizer": "muon",
-    "step_tokens": 12288,
-    "micro_tokens": 4096,  # what a forward pass holds: small keeps activations near the cache
+    "step_tokens": 6144,
+    "micro_tokens": 3072,  # what a forward pass holds: small keeps activations near the cache
     "warmup": 0.3,  # million tokens
     "decay": 0.3,  # share of the budget in which the rate falls to zero
     "clip": 1.0,
