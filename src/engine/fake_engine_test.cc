@@ -2,7 +2,6 @@
 #include "engine/fake_engine.h"
 
 #include <algorithm>
-#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -110,27 +109,6 @@ TEST_F(FakeEngineTest, PlayIsCopiedByAFork) {
   EXPECT_EQ(append(b, {1}), 13);
 }
 
-TEST_F(FakeEngineTest, DroppedIdsAreUsedAgainAndAreEmpty) {
-  const SequenceId a = add();
-  add();
-  add();
-  EXPECT_EQ(engine_.create({}).error().code, ErrorCode::limit_exceeded);
-  EXPECT_EQ(engine_.fork(a).error().code, ErrorCode::limit_exceeded);
-  ASSERT_TRUE(append(a, {1}));
-  engine_.drop(a);
-  EXPECT_EQ(engine_.length(a), -1);
-  EXPECT_EQ(append(a, {1}).error().code, ErrorCode::invalid_argument);
-  EXPECT_EQ(add(), a);
-  EXPECT_EQ(engine_.length(a), 0);
-  for (const SequenceId unknown : {-1, 3, 1000, std::numeric_limits<SequenceId>::min()}) {
-    engine_.drop(unknown);
-    EXPECT_EQ(engine_.length(unknown), -1);
-    EXPECT_EQ(engine_.fork(unknown).error().code, ErrorCode::invalid_argument);
-    EXPECT_EQ(engine_.save(unknown).error().code, ErrorCode::invalid_argument);
-    EXPECT_EQ(engine_.restore(unknown, {}).error().code, ErrorCode::invalid_argument);
-  }
-}
-
 TEST_F(FakeEngineTest, SaveAndRestore) {
   const SequenceId a = add({.temperature = 1, .seed = 3});
   ASSERT_TRUE(append(a, {1, 2, 3}));
@@ -145,21 +123,6 @@ TEST_F(FakeEngineTest, SaveAndRestore) {
   EXPECT_EQ(engine_.save(a).value(), state);
 }
 
-TEST_F(FakeEngineTest, ABadStateEmptiesTheSequence) {
-  const SequenceId a = add();
-  ASSERT_TRUE(append(a, {1, 2, 3}));
-  const std::vector<std::byte> good = engine_.save(a).value();
-  for (std::size_t i = 0; i < good.size(); ++i) {
-    ASSERT_TRUE(engine_.restore(a, good).has_value());
-    std::vector<std::byte> bad = good;
-    bad[i] ^= std::byte{0x10};
-    EXPECT_FALSE(engine_.restore(a, bad).has_value()) << "byte " << i;
-    EXPECT_EQ(engine_.length(a), 0);
-    EXPECT_FALSE(engine_.restore(a, std::span(good).first(i)).has_value());
-  }
-  EXPECT_EQ(append(a, {1}), 1);
-}
-
 TEST_F(FakeEngineTest, AStateOfAnotherVocabularyOrLongerContextIsRefused) {
   const SequenceId a = add();
   ASSERT_TRUE(append(a, {1, 2, 3, 4, 5}));
@@ -168,57 +131,6 @@ TEST_F(FakeEngineTest, AStateOfAnotherVocabularyOrLongerContextIsRefused) {
   const SequenceId b = small.create({}).value();
   EXPECT_EQ(small.restore(b, state).error().code, ErrorCode::limit_exceeded);
   EXPECT_EQ(small.length(b), 0);
-}
-
-TEST_F(FakeEngineTest, WrongCallsChangeNothing) {
-  const SequenceId a = add();
-  const SequenceId b = add();
-  ASSERT_TRUE(append(a, {1, 2}));
-  const std::vector<Token> good{1};
-  const std::vector<Token> out_of_range{vocabulary_.size()};
-  const std::vector<Token> negative{-1};
-  const std::vector<Token> long_one(13, 1);
-  const std::vector<Token> too_long(19, 1);
-  const std::vector<Token> half(7, 1);
-  struct Case {
-    std::vector<DecodeItem> items;
-    ErrorCode code;
-    std::string word;
-  };
-  const std::vector<Case> cases{
-      {{{a, good, true, {}}, {9, good, true, {}}}, ErrorCode::invalid_argument, "sequence 9"},
-      {{{a, good, true, {}}, {-1, good, true, {}}}, ErrorCode::invalid_argument, "sequence -1"},
-      {{{a, good, true, {}}, {2, good, true, {}}}, ErrorCode::invalid_argument, "sequence 2"},
-      {{{a, good, true, {}}, {a, good, true, {}}}, ErrorCode::invalid_argument, "twice"},
-      {{{a, good, true, {}}, {b, {}, true, {}}}, ErrorCode::invalid_argument, "at least one"},
-      {{{a, good, true, {}}, {b, out_of_range, true, {}}}, ErrorCode::invalid_argument, "265"},
-      {{{a, good, true, {}}, {b, negative, true, {}}}, ErrorCode::invalid_argument, "-1"},
-      {{{a, good, true, out_of_range}}, ErrorCode::invalid_argument, "banned"},
-      {{{a, too_long, true, {}}}, ErrorCode::limit_exceeded, "context of 20"},
-      {{{b, long_one, true, {}}}, ErrorCode::limit_exceeded, "batch_tokens"},
-      {{{a, half, true, {}}, {b, half, true, {}}}, ErrorCode::limit_exceeded, "batch_tokens"},
-  };
-  for (const Case& c : cases) {
-    std::vector<Token> sampled(c.items.size());
-    const Result<void> done = engine_.decode(c.items, sampled);
-    ASSERT_FALSE(done.has_value()) << c.word;
-    EXPECT_EQ(done.error().code, c.code) << done.error().message;
-    EXPECT_NE(done.error().message.find(c.word), std::string::npos) << done.error().message;
-    EXPECT_EQ(engine_.length(a), 2);
-    EXPECT_EQ(engine_.length(b), 0);
-  }
-  const DecodeItem item{a, good, true, {}};
-  EXPECT_EQ(engine_.decode({&item, 1}, {}).error().code, ErrorCode::invalid_argument);
-  EXPECT_EQ(engine_.decode_calls(), 1);
-  EXPECT_EQ(engine_.create({.top_k = -3}).error().code, ErrorCode::invalid_argument);
-}
-
-TEST_F(FakeEngineTest, TheContextMayBeFilledCompletely) {
-  const SequenceId a = add();
-  ASSERT_TRUE(append(a, std::vector<Token>(12, 1)));
-  ASSERT_TRUE(append(a, std::vector<Token>(8, 1)));
-  EXPECT_EQ(engine_.length(a), 20);
-  EXPECT_EQ(append(a, {1}).error().code, ErrorCode::limit_exceeded);
 }
 
 TEST_F(FakeEngineTest, AFailingScriptRollsEverySequenceBack) {
