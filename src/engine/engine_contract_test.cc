@@ -30,15 +30,15 @@ class EngineContract : public ::testing::TestWithParam<Kind> {
   void SetUp() override {
     if (GetParam() == Kind::fake) {
       engine_ = std::make_unique<FakeEngine>(
-          vocabulary_,
-          FakeEngineOptions{.context_tokens = kContext,
-                            .max_sequences = kSequences,
-                            .max_batch_tokens = kBatch,
-                            .scripts = [](SequenceId) -> FakeScript {
-                              return [](std::span<const Token> context, std::span<const Token>) {
-                                return static_cast<Token>(context.size());
-                              };
-                            }});
+          vocabulary_, FakeEngineOptions{.context_tokens = kContext,
+                                         .max_sequences = kSequences,
+                                         .max_batch_tokens = kBatch,
+                                         .scripts = [](SequenceId) -> FakeScript {
+                                           return [](std::span<const Token> context,
+                                                     std::span<const Token>) {
+                                             return static_cast<Token>(context.size());
+                                           };
+                                         }});
       return;
     }
     const std::string path = folder_.file("model.gguf");

@@ -12,9 +12,9 @@ namespace asynclm {
 namespace {
 
 constexpr Token kFirstControl = 256;
-constexpr std::array<std::string_view, 9> kControls{
-    "[CALL]",     "[INTR]",   "[TRAP]",        "[END]",          "[HEAD]",
-    "<|system|>", "<|user|>", "<|assistant|>", "<|end_of_text|>"};
+constexpr std::array<std::string_view, 9> kControls{"[CALL]",   "[INTR]",        "[TRAP]",
+                                                    "[END]",    "[HEAD]",        "<|system|>",
+                                                    "<|user|>", "<|assistant|>", "<|end_of_text|>"};
 constexpr Token kSize = kFirstControl + static_cast<Token>(kControls.size());
 constexpr Token kEndOfText = kSize - 1;
 
@@ -220,9 +220,9 @@ Result<void> FakeEngine::run(std::span<const DecodeItem> items, std::span<Token>
     }
     const Token token = sequence.script(sequence.tokens, item.banned);
     if (token < 0 || token >= vocabulary_.size()) {
-      return fail(ErrorCode::engine,
-                  std::format("sequence {}: the script gave {}, which is no token", item.sequence,
-                              token));
+      return fail(
+          ErrorCode::engine,
+          std::format("sequence {}: the script gave {}, which is no token", item.sequence, token));
     }
     if (std::ranges::contains(item.banned, token)) {
       return fail(ErrorCode::engine,

@@ -177,8 +177,8 @@ TEST_F(FakeEngineTest, AbortCountsOnlyWhileDecodeRuns) {
 TEST(FakeVocabularyTest, ControlsAndBytes) {
   const FakeVocabulary vocabulary;
   EXPECT_EQ(vocabulary.size(), 265);
-  for (const char* text : {"[CALL]", "[INTR]", "[TRAP]", "[END]", "[HEAD]", "<|system|>", "<|user|>",
-                           "<|assistant|>", "<|end_of_text|>"}) {
+  for (const char* text : {"[CALL]", "[INTR]", "[TRAP]", "[END]", "[HEAD]", "<|system|>",
+                           "<|user|>", "<|assistant|>", "<|end_of_text|>"}) {
     const Token token = vocabulary.control(text);
     EXPECT_TRUE(vocabulary.is_control(token)) << text;
     EXPECT_EQ(vocabulary.spelling(token), text);

@@ -128,12 +128,11 @@ Result<void> check_options(const LlamaOptions& options) {
   };
   constexpr std::int64_t kMany = std::numeric_limits<std::int32_t>::max();
   const auto sequences = static_cast<std::int64_t>(llama_max_parallel_sequences());
-  for (const Field& field :
-       {Field{"context_tokens", options.context_tokens, 1, kMany},
-        Field{"max_sequences", options.max_sequences, 1, sequences},
-        Field{"batch_tokens", options.batch_tokens, 1, kMany},
-        Field{"threads", options.threads, 0, GGML_MAX_N_THREADS},
-        Field{"gpu_layers", options.gpu_layers, -1, kMany}}) {
+  for (const Field& field : {Field{"context_tokens", options.context_tokens, 1, kMany},
+                             Field{"max_sequences", options.max_sequences, 1, sequences},
+                             Field{"batch_tokens", options.batch_tokens, 1, kMany},
+                             Field{"threads", options.threads, 0, GGML_MAX_N_THREADS},
+                             Field{"gpu_layers", options.gpu_layers, -1, kMany}}) {
     if (field.value >= field.low && field.value <= field.high) continue;
     return fail(ErrorCode::invalid_argument,
                 std::format("{} is {}, but must be between {} and {}", field.name, field.value,
@@ -207,8 +206,8 @@ class LlamaEngine final : public Engine {
   // Used again by every decode call.
   Batch batch_{0, 0};
   std::vector<Output> outputs_;
-  std::vector<std::size_t> order_;   // items by sequence id
-  std::vector<Random> randoms_;      // the items' random states before the call
+  std::vector<std::size_t> order_;  // items by sequence id
+  std::vector<Random> randoms_;     // the items' random states before the call
   std::vector<std::byte> fork_buffer_;
 };
 
@@ -267,10 +266,10 @@ Result<void> LlamaEngine::open_context(const LlamaOptions& options) {
                             info_.context_tokens, info_.max_sequences));
   }
   const std::int32_t threads =
-      options.threads > 0 ? options.threads
-                          : std::max(1, static_cast<std::int32_t>(std::min<unsigned>(
-                                            std::thread::hardware_concurrency(),
-                                            GGML_MAX_N_THREADS)));
+      options.threads > 0
+          ? options.threads
+          : std::max(1, static_cast<std::int32_t>(std::min<unsigned>(
+                            std::thread::hardware_concurrency(), GGML_MAX_N_THREADS)));
   const std::int32_t batch = std::min(info_.max_batch_tokens, kMaxLlamaBatch);
   llama_context_params params = llama_context_default_params();
   params.n_ctx = static_cast<std::uint32_t>(cells);
@@ -470,15 +469,14 @@ Result<SequenceId> LlamaEngine::fork(SequenceId sequence) {
 Result<std::vector<std::byte>> LlamaEngine::save(SequenceId sequence) const {
   if (Result<void> there = table_.check(sequence); !there) return std::unexpected(there.error());
   const std::int32_t tokens = table_.length(sequence);
-  const std::size_t bytes =
-      tokens == 0 ? 0 : llama_state_seq_get_size(context_.get(), sequence);
+  const std::size_t bytes = tokens == 0 ? 0 : llama_state_seq_get_size(context_.get(), sequence);
   std::vector<std::byte> saved = make_saved(origin(), tokens, table_.sampler(sequence), bytes);
   if (bytes > 0) {
     auto* const data = reinterpret_cast<std::uint8_t*>(saved_payload(saved, bytes).data());
     const LlamaErrorLines errors;
     if (llama_state_seq_get_data(context_.get(), data, bytes, sequence) != bytes) {
-      return fail(ErrorCode::engine, std::format("libllama cannot write out sequence {}{}",
-                                                 sequence, errors.text()));
+      return fail(ErrorCode::engine,
+                  std::format("libllama cannot write out sequence {}{}", sequence, errors.text()));
     }
   }
   seal_saved(saved);

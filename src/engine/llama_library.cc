@@ -73,16 +73,18 @@ Result<std::string> check_version(std::string_view library, std::string_view fou
   const std::optional<Version> have = parse_version(found);
   const std::optional<Version> want = parse_version(tested);
   if (!have || !want) {
-    return fail(ErrorCode::unsupported,
-                std::format("{} calls its version \"{}\", which asynclm cannot read; it needs {} or "
-                            "a newer 0.x",
-                            library, found, tested));
+    return fail(
+        ErrorCode::unsupported,
+        std::format("{} calls its version \"{}\", which asynclm cannot read; it needs {} or "
+                    "a newer 0.x",
+                    library, found, tested));
   }
   if (have->major != want->major || *have < *want) {
-    return fail(ErrorCode::unsupported,
-                std::format("the {} that was loaded has version {}, but asynclm needs {} or a newer "
-                            "0.x of it: install that library, or put it first in the library path",
-                            library, found, tested));
+    return fail(
+        ErrorCode::unsupported,
+        std::format("the {} that was loaded has version {}, but asynclm needs {} or a newer "
+                    "0.x of it: install that library, or put it first in the library path",
+                    library, found, tested));
   }
   if (found == tested) return std::format("{} {}", library, found);
   return std::format("{} {} (tested with {})", library, found, tested);

@@ -32,9 +32,9 @@ struct TestModel {
   std::uint32_t kv_heads = 2;
   std::uint32_t feed_forward = 128;
   std::uint64_t seed = 1;
-  bool tensors = true;        // false: a vocabulary only
-  bool end_token = true;      // declare one
-  bool byte_tokens = true;    // all 256
+  bool tensors = true;      // false: a vocabulary only
+  bool end_token = true;    // declare one
+  bool byte_tokens = true;  // all 256
   bool chat_template = true;
   std::string architecture = "llama";
   std::vector<std::string> more_tokens = {};  // further plain pieces
@@ -85,8 +85,9 @@ class TestModelWriter {
       for (int byte = 0; byte < 256; ++byte) add_token(std::format("<0x{:02X}>", byte), kByte, 0);
     }
     float score = -1;
-    for (const std::string text : {"\xE2\x96\x81", "a", "b", "c", "d", "e", "h", "l", "o", "t", "he",
-                                   "the", "\xE2\x96\x81the", "hello", "[", "]", "E", "N", "D"}) {
+    for (const std::string text :
+         {"\xE2\x96\x81", "a", "b", "c", "d", "e", "h", "l", "o", "t", "he", "the",
+          "\xE2\x96\x81the", "hello", "[", "]", "E", "N", "D"}) {
       add_token(text, kNormal, score--);
     }
     for (const std::string& text : model_.more_tokens) add_token(text, kNormal, score--);
@@ -96,8 +97,10 @@ class TestModelWriter {
     for (const std::string& text : tokens_) texts.push_back(text.c_str());
     gguf_set_val_str(g, "tokenizer.ggml.model", "llama");
     gguf_set_arr_str(g, "tokenizer.ggml.tokens", texts.data(), texts.size());
-    gguf_set_arr_data(g, "tokenizer.ggml.scores", GGUF_TYPE_FLOAT32, scores_.data(), scores_.size());
-    gguf_set_arr_data(g, "tokenizer.ggml.token_type", GGUF_TYPE_INT32, types_.data(), types_.size());
+    gguf_set_arr_data(g, "tokenizer.ggml.scores", GGUF_TYPE_FLOAT32, scores_.data(),
+                      scores_.size());
+    gguf_set_arr_data(g, "tokenizer.ggml.token_type", GGUF_TYPE_INT32, types_.data(),
+                      types_.size());
     gguf_set_val_u32(g, "tokenizer.ggml.unknown_token_id", 0);
     if (model_.end_token) gguf_set_val_u32(g, "tokenizer.ggml.eos_token_id", 9);
     gguf_set_val_bool(g, "tokenizer.ggml.add_bos_token", false);
@@ -128,8 +131,9 @@ class TestModelWriter {
 
   // A weight of `rows` outputs from `columns` inputs; rows 0: a norm (all ones).
   void add_tensor(const std::string& name, std::int64_t columns, std::int64_t rows = 0) {
-    ggml_tensor* const t = rows == 0 ? ggml_new_tensor_1d(ggml_.get(), GGML_TYPE_F32, columns)
-                                     : ggml_new_tensor_2d(ggml_.get(), GGML_TYPE_F32, columns, rows);
+    ggml_tensor* const t = rows == 0
+                               ? ggml_new_tensor_1d(ggml_.get(), GGML_TYPE_F32, columns)
+                               : ggml_new_tensor_2d(ggml_.get(), GGML_TYPE_F32, columns, rows);
     ggml_set_name(t, name.c_str());
     auto* const values = static_cast<float*>(t->data);
     // Larger than a trained model's, so that the logits of different contexts differ clearly.

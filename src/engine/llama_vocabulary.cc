@@ -44,8 +44,7 @@ Result<std::shared_ptr<llama_model>> load_llama_model(const std::string& path, b
       return std::shared_ptr<llama_model>(model, llama_model_free);
     }
   } catch (const std::exception& error) {
-    return fail(ErrorCode::engine,
-                std::format("libllama cannot load {}: {}", path, error.what()));
+    return fail(ErrorCode::engine, std::format("libllama cannot load {}: {}", path, error.what()));
   }
   return fail(ErrorCode::engine, std::format("libllama cannot load {}{}", path, errors.text()));
 }
@@ -75,8 +74,7 @@ Result<std::unique_ptr<LlamaVocabulary>> LlamaVocabulary::create(
     if (llama_vocab_is_control(vocab, token)) self->controls_.emplace(self->spelling(token), token);
   }
   if (!ends) {
-    return fail(ErrorCode::unsupported,
-                "the vocabulary has no end-of-text token");
+    return fail(ErrorCode::unsupported, "the vocabulary has no end-of-text token");
   }
   // A tokenizer without byte tokens throws at the first unknown character; better now than in
   // the middle of a session.

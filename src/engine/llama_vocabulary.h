@@ -16,7 +16,8 @@ struct llama_vocab;
 
 namespace asynclm {
 
-// Keeps the model alive. Every method is safe for any token value, in range or not.
+// Keeps the model alive. Every method is safe for any token value, in range or not, and for any
+// text; byte-pair vocabularies encode bytes that are no UTF-8 as U+FFFD.
 class LlamaVocabulary final : public Vocabulary {
  public:
   // unsupported: no end-of-generation token, or text that it cannot encode.

@@ -81,8 +81,8 @@ TEST_F(LlamaVocabularyTest, TextComesBackByteForByte) {
   for (int byte = 0; byte < 256; ++byte) all_bytes.push_back(static_cast<char>(byte));
   for (const std::string& text :
        {std::string("the hello"), std::string(" two  spaces "), std::string("gr\xC3\xBC\xC3\x9F"),
-        std::string("\xF0\x9F\x98\x80"), std::string("broken \xC3"), std::string("\xFF\xFE\n\t\0x", 6),
-        std::string("\xE2\x82"), all_bytes, std::string()}) {
+        std::string("\xF0\x9F\x98\x80"), std::string("broken \xC3"),
+        std::string("\xFF\xFE\n\t\0x", 6), std::string("\xE2\x82"), all_bytes, std::string()}) {
     const std::vector<Token> tokens = vocabulary->encode(text);
     EXPECT_EQ(text_of(*vocabulary, tokens), text);
   }
@@ -97,6 +97,34 @@ TEST_F(LlamaVocabularyTest, SpellingsOfControlTokensStayText) {
   const std::vector<Token> tokens = vocabulary->encode(text);
   EXPECT_TRUE(std::ranges::none_of(tokens, [&](Token t) { return vocabulary->is_control(t); }));
   EXPECT_EQ(text_of(*vocabulary, tokens), text);
+}
+
+// The default model's, which is a byte-pair vocabulary.
+TEST_F(LlamaVocabularyTest, TheDefaultVocabulary) {
+  const auto loaded = load_vocabulary(ASYNCLM_SOURCE_DIR "/train/tokenizer/vocab.gguf");
+  ASSERT_TRUE(loaded.has_value()) << loaded.error().message;
+  const Vocabulary& vocabulary = **loaded;
+  std::string markers;
+  for (const std::string& text : testing::test_model_controls()) {
+    const Token token = vocabulary.control(text);
+    ASSERT_NE(token, kNoToken) << text;
+    EXPECT_EQ(vocabulary.is_end_of_generation(token), text == "<|end_of_text|>") << text;
+    markers += text + " " + text + "x";
+  }
+  EXPECT_FALSE(vocabulary.chat_template().empty());
+  for (const std::string& text :
+       {markers, std::string("call [CALL]get(x=1)[END] \n\tZ\xC3\xBCrich \xF0\x9F\x98\x80"),
+        std::string("a\0b", 3)}) {
+    const std::vector<Token> tokens = vocabulary.encode(text);
+    EXPECT_TRUE(std::ranges::none_of(tokens, [&](Token t) { return vocabulary.is_control(t); }));
+    EXPECT_EQ(text_of(vocabulary, tokens), text);
+  }
+  EXPECT_EQ(text_of(vocabulary, vocabulary.encode("a\xFFz")), "a\xEF\xBF\xBDz");
+  for (int byte = 0; byte < 256; ++byte) {
+    const std::string broken = "[" + std::string(1, static_cast<char>(byte)) + "END]\xE2\x82";
+    const std::vector<Token> tokens = vocabulary.encode(broken);
+    EXPECT_TRUE(std::ranges::none_of(tokens, [&](Token t) { return vocabulary.is_control(t); }));
+  }
 }
 
 TEST_F(LlamaVocabularyTest, TokensOutOfRangeAreHarmless) {

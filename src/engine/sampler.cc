@@ -64,8 +64,9 @@ Result<Token> Sampler::sample(SamplerState& state, std::span<const float> logits
   const Token best = greedy(logits);
   if (best == kNoToken) {
     if (maximum(logits) == kNothing) {
-      return fail(ErrorCode::engine, "the model gave no token a probability; its file or the "
-                                     "library may be damaged");
+      return fail(ErrorCode::engine,
+                  "the model gave no token a probability; its file or the "
+                  "library may be damaged");
     }
     return fail(ErrorCode::invalid_argument,
                 std::format("no token can be sampled: all that the model allows are among the {} "
@@ -100,8 +101,8 @@ Token Sampler::greedy(std::span<const float> logits) const {
   float best = kNothing;
   Token best_from = kNoToken;
   for_each_allowed_range(static_cast<Token>(logits.size()), [&](Token from, Token to) {
-    const float here = maximum(logits.subspan(static_cast<std::size_t>(from),
-                                              static_cast<std::size_t>(to - from)));
+    const float here = maximum(
+        logits.subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(to - from)));
     if (here > best) {  // not >=: of equal logits the lowest id wins
       best = here;
       best_from = from;

@@ -38,7 +38,8 @@ std::vector<double> expected(const SamplingParams& params, const std::vector<flo
   for (std::size_t i = 0; i < logits.size(); ++i) {
     if (!std::ranges::contains(banned, static_cast<Token>(i))) order.push_back(i);
   }
-  std::ranges::stable_sort(order, [&](std::size_t a, std::size_t b) { return logits[a] > logits[b]; });
+  std::ranges::stable_sort(order,
+                           [&](std::size_t a, std::size_t b) { return logits[a] > logits[b]; });
   std::vector<double> weight(logits.size(), 0.0);
   for (const std::size_t i : order) {
     weight[i] = std::exp(static_cast<double>((logits[i] - logits[order[0]]) / params.temperature));
@@ -283,13 +284,18 @@ TEST(Sampler, ACopiedStateContinuesTheSameWay) {
 
 TEST(SamplingParamsTest, RangesAreChecked) {
   EXPECT_TRUE(validate({}).has_value());
-  EXPECT_TRUE(
-      validate({.temperature = 100, .top_k = 1, .top_p = 0.01F, .min_p = 1}).has_value());
+  EXPECT_TRUE(validate({.temperature = 100, .top_k = 1, .top_p = 0.01F, .min_p = 1}).has_value());
   const std::vector<std::pair<SamplingParams, std::string>> wrong{
-      {{.temperature = -0.1F}, "temperature"}, {{.temperature = kNan}, "temperature"},
-      {{.temperature = kInfinity}, "temperature"}, {{.top_k = -1}, "top_k"},
-      {{.top_p = 0}, "top_p"}, {{.top_p = 1.01F}, "top_p"}, {{.top_p = kNan}, "top_p"},
-      {{.min_p = -0.1F}, "min_p"}, {{.min_p = 1.1F}, "min_p"}, {{.min_p = kNan}, "min_p"},
+      {{.temperature = -0.1F}, "temperature"},
+      {{.temperature = kNan}, "temperature"},
+      {{.temperature = kInfinity}, "temperature"},
+      {{.top_k = -1}, "top_k"},
+      {{.top_p = 0}, "top_p"},
+      {{.top_p = 1.01F}, "top_p"},
+      {{.top_p = kNan}, "top_p"},
+      {{.min_p = -0.1F}, "min_p"},
+      {{.min_p = 1.1F}, "min_p"},
+      {{.min_p = kNan}, "min_p"},
       {{.temperature = -1, .top_k = -1}, "temperature"}};  // the first one is named
   for (const auto& [params, field] : wrong) {
     const Result<void> result = validate(params);

@@ -33,7 +33,9 @@ struct Header {
 static_assert(std::is_trivially_copyable_v<Header> && sizeof(Header) == 80);
 constexpr std::size_t kChecksumEnd = offsetof(Header, checksum) + sizeof(Header::checksum);
 
-std::uint64_t hash_text(std::string_view text) { return fingerprint(std::as_bytes(std::span(text))); }
+std::uint64_t hash_text(std::string_view text) {
+  return fingerprint(std::as_bytes(std::span(text)));
+}
 
 Header read_header(std::span<const std::byte> saved) {
   Header header;

@@ -63,9 +63,9 @@ Result<void> SequenceTable::check(std::span<const DecodeItem> items, std::size_t
     }
     at(id).last_call = calls_;
     if (item.append.empty()) {
-      return fail(ErrorCode::invalid_argument,
-                  std::format("sequence {}: nothing to append; decode needs at least one token",
-                              id));
+      return fail(
+          ErrorCode::invalid_argument,
+          std::format("sequence {}: nothing to append; decode needs at least one token", id));
     }
     const auto room = static_cast<std::size_t>(info_.context_tokens - at(id).length);
     if (item.append.size() > room) {

@@ -24,7 +24,7 @@ class SequenceTable {
   void remove(SequenceId id);  // unknown ids are ignored
 
   [[nodiscard]] bool contains(SequenceId id) const;
-  [[nodiscard]] Result<void> check(SequenceId id) const;  // invalid_argument if it is not there
+  [[nodiscard]] Result<void> check(SequenceId id) const;   // invalid_argument if it is not there
   [[nodiscard]] std::int32_t length(SequenceId id) const;  // -1 if it is not there
 
   // Of sequences that are there.
