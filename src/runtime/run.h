@@ -24,20 +24,20 @@ struct Run {
   SamplingParams sampling;
   std::function<void(const Session&, const Event&)> on_event;
   Instant began;
-  std::promise<RunReport> report;
+  std::promise<RunReport> report{};
 
   // The engine's sequence; none while the run is queued.
-  std::optional<SequenceId> sequence;
+  std::optional<SequenceId> sequence{};
 
   // Tokens of the current Decode step that the engine already has: long appends go in pieces. While
   // it is not zero the session gets no input but cancel and failure, since its step must not change.
   std::size_t fed = 0;
-  std::vector<Input> held;
+  std::vector<Input> held{};
 
   // By CallKey; empty where nothing runs.
-  std::vector<std::optional<Executor::Handle>> handles;
+  std::vector<std::optional<Executor::Handle>> handles{};
 
-  Accounting accounting;
+  Accounting accounting{};
   Time latest{};  // of the inputs so far
 
   // The instant in the session's time, which never decreases: a worker's report may be older than
