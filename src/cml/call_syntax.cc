@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cml/call_syntax.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <format>
+
+#include "base/utf8.h"
 
 namespace asynclm {
 namespace {
@@ -13,25 +16,6 @@ constexpr std::size_t kMaxIdentifier = 64;
 
 bool is_alpha(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
-void append_utf8(std::string& out, std::uint32_t code) {
-  const auto push = [&](std::uint32_t byte) { out.push_back(static_cast<char>(byte)); };
-  if (code < 0x80) {
-    push(code);
-  } else if (code < 0x800) {
-    push(0xC0 | (code >> 6));
-    push(0x80 | (code & 0x3F));
-  } else if (code < 0x10000) {
-    push(0xE0 | (code >> 12));
-    push(0x80 | ((code >> 6) & 0x3F));
-    push(0x80 | (code & 0x3F));
-  } else {
-    push(0xF0 | (code >> 18));
-    push(0x80 | ((code >> 12) & 0x3F));
-    push(0x80 | ((code >> 6) & 0x3F));
-    push(0x80 | (code & 0x3F));
-  }
-}
 
 // Recursive descent over the literal subset of Python's expression grammar.
 class LiteralParser {
@@ -63,10 +47,18 @@ class LiteralParser {
 
  private:
   std::unexpected<Error> expected(std::string_view what) const {
-    const std::string found =
-        position_ < text_.size() ? std::format("'{}'", text_[position_]) : "the end";
     return fail(ErrorCode::invalid_argument,
-                std::format("column {}: expected {}, found {}", position_ + 1, what, found));
+                std::format("column {}: expected {}, found {}", position_ + 1, what, found()));
+  }
+
+  // What stands at the position, in words that fit on one line.
+  [[nodiscard]] std::string found() const {
+    if (position_ >= text_.size()) return "the end";
+    if (text_[position_] == '\n') return "the end of the line";
+    std::size_t end = position_ + 1;  // the whole of a character of several bytes
+    while (end < text_.size() && (static_cast<unsigned char>(text_[end]) & 0xC0) == 0x80) ++end;
+    if (static_cast<unsigned char>(text_[position_]) < 0x20) return "a control character";
+    return std::format("'{}'", text_.substr(position_, end - position_));
   }
 
   Result<void> argument(CallSyntax& result) {
@@ -97,8 +89,8 @@ class LiteralParser {
 
   Result<std::string> identifier(std::string_view what) {
     const std::size_t begin = position_;
-    while (position_ < text_.size() && (is_alpha(text_[position_]) ||
-                                        (position_ > begin && is_digit(text_[position_])))) {
+    while (position_ < text_.size() &&
+           (is_alpha(text_[position_]) || (position_ > begin && is_digit(text_[position_])))) {
       ++position_;
     }
     if (position_ == begin) return expected(what);
@@ -106,13 +98,13 @@ class LiteralParser {
   }
 
   Result<Json> literal(int depth) {
-    if (depth > kMaxDepth) return expected("less nesting");
     if (position_ >= text_.size()) return expected("a value");
     const char c = text_[position_];
     if (c == '"' || c == '\'') return strings();
-    if (c == '[') return list(depth, '[', ']');
-    if (c == '(') return list(depth, '(', ')');
-    if (c == '{') return dict(depth);
+    if (c == '[' || c == '(' || c == '{') {
+      if (depth == kMaxDepth) return expected(std::format("at most {} levels", kMaxDepth));
+      return c == '{' ? dict(depth) : list(depth, c, c == '[' ? ']' : ')');
+    }
     if (is_digit(c) || c == '-' || c == '+' || c == '.') return number();
     if (is_alpha(c)) {
       const std::size_t begin = position_;
@@ -160,25 +152,63 @@ class LiteralParser {
     if (position_ >= text_.size()) return expected("a character after '\\'");
     const char c = text_[position_++];
     switch (c) {
-      case 'n': out.push_back('\n'); return {};
-      case 't': out.push_back('\t'); return {};
-      case 'r': out.push_back('\r'); return {};
-      case 'b': out.push_back('\b'); return {};
-      case 'f': out.push_back('\f'); return {};
-      case '0': out.push_back('\0'); return {};
+      case 'n':
+        out.push_back('\n');
+        return {};
+      case 't':
+        out.push_back('\t');
+        return {};
+      case 'r':
+        out.push_back('\r');
+        return {};
+      case 'b':
+        out.push_back('\b');
+        return {};
+      case 'f':
+        out.push_back('\f');
+        return {};
+      case 'a':
+        out.push_back('\a');
+        return {};
+      case 'v':
+        out.push_back('\v');
+        return {};
       case '\\':
       case '\'':
       case '"':
-      case '/': out.push_back(c); return {};
-      case '\n': return {};
-      case 'x': return unicode(out, 2);
-      case 'u': return unicode(out, 4);
-      case 'U': return unicode(out, 8);
-      default:  // Python keeps an unknown escape as it is written
+      case '/':
+        out.push_back(c);
+        return {};
+      case '\n':
+        return {};
+      case 'x':
+        return unicode(out, 2);
+      case 'u':
+        return unicode(out, 4);
+      case 'U':
+        return unicode(out, 8);
+      default:
+        if (c >= '0' && c <= '7') {
+          octal(out, c);
+          return {};
+        }
+        // Python keeps an unknown escape as it is written.
         out.push_back('\\');
         out.push_back(c);
         return {};
     }
+  }
+
+  // Up to three digits, of which `first` has been read.
+  void octal(std::string& out, char first) {
+    auto code = static_cast<std::uint32_t>(first - '0');
+    for (int i = 0; i < 2 && position_ < text_.size(); ++i) {
+      const char c = text_[position_];
+      if (c < '0' || c > '7') break;
+      code = code * 8 + static_cast<std::uint32_t>(c - '0');
+      ++position_;
+    }
+    append_utf8(code, out);
   }
 
   Result<std::uint32_t> hex(std::size_t digits) {
@@ -202,10 +232,8 @@ class LiteralParser {
       if (*low < 0xDC00 || *low > 0xDFFF) return expected("the second half of a surrogate pair");
       code = 0x10000 + ((*code - 0xD800) << 10) + (*low - 0xDC00);
     }
-    if (*code > 0x10FFFF || (*code >= 0xD800 && *code <= 0xDFFF)) {
-      return expected("a valid Unicode code point");
-    }
-    append_utf8(out, *code);
+    if (!is_unicode(*code)) return expected("a valid Unicode code point");
+    append_utf8(*code, out);
     return {};
   }
 
@@ -249,21 +277,25 @@ class LiteralParser {
     return expected("a number");
   }
 
+  // Tuples become lists; a single value in parentheses is that value.
   Result<Json> list(int depth, char open, char close) {
     (void)take(open);
     Json value = Json::array();
+    bool comma = false;
     skip_space();
     while (!take(close)) {
       auto item = literal(depth + 1);
       if (!item) return item;
       value.push_back(std::move(*item));
       skip_space();
-      if (take(',')) {
+      comma = take(',');
+      if (comma) {
         skip_space();
       } else if (!peek_is(close)) {
         return expected(std::format("',' or '{}'", close));
       }
     }
+    if (open == '(' && value.size() == 1 && !comma) return Json(std::move(value[0]));
     return value;
   }
 
@@ -332,9 +364,14 @@ bool too_deep(std::string_view json) {
 
 Result<CallSyntax> parse_json_call(std::string_view code) {
   if (too_deep(code)) return fail(ErrorCode::invalid_argument, "the JSON is nested too deeply");
-  Json value = Json::parse(code, nullptr, /*allow_exceptions=*/false);
-  if (value.is_discarded()) {
-    return fail(ErrorCode::invalid_argument, "the call is not valid JSON");
+  Json value;
+  try {
+    value = Json::parse(code);
+  } catch (const Json::parse_error& e) {
+    return fail(ErrorCode::invalid_argument, std::format("column {}: the call is not valid JSON",
+                                                         std::max<std::size_t>(e.byte, 1)));
+  } catch (const Json::exception&) {
+    return fail(ErrorCode::invalid_argument, "a number of the JSON call is out of range");
   }
   const auto name = value.find("name");
   const auto arguments = value.find("arguments");
@@ -387,6 +424,11 @@ Result<CallSyntax> parse_call(std::string_view code) {
   const auto first = code.find_first_not_of(" \t\r\n");
   if (first == std::string_view::npos) {
     return fail(ErrorCode::invalid_argument, "the call block is empty");
+  }
+  // Whatever comes later may count on it: JSON cannot carry anything else.
+  if (const std::size_t bad = find_invalid_utf8(code); bad != code.size()) {
+    return fail(ErrorCode::invalid_argument,
+                std::format("column {}: the bytes are not valid UTF-8", bad + 1));
   }
   if (code[first] == '{') return parse_json_call(code);
   return LiteralParser(code).call();
