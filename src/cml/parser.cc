@@ -18,16 +18,14 @@ std::string_view trim(std::string_view text) {
 Lexer::Lexer(const Vocabulary& vocabulary, const Markers& markers)
     : vocabulary_(&vocabulary), markers_(markers) {
   for (Token token = 0; token < vocabulary.size(); ++token) {
-    if (vocabulary.is_control(token)) controls_.push_back(token);
+    if (vocabulary.is_control(token) || vocabulary.is_end_of_generation(token)) {
+      specials_.push_back(token);
+    }
   }
 }
 
 Lexer::Lexeme Lexer::classify(Token token) const {
-  if (!std::ranges::binary_search(controls_, token)) {
-    // Some vocabularies end a turn with a token that is not declared as control.
-    const bool end = vocabulary_->is_end_of_generation(token);
-    return {end ? Kind::end_of_turn : Kind::text, Marker::end};
-  }
+  if (!std::ranges::binary_search(specials_, token)) return {Kind::text, Marker::end};
   if (const auto marker = markers_.marker(token)) return {Kind::marker, *marker};
   return {vocabulary_->is_end_of_generation(token) ? Kind::end_of_turn : Kind::other_control,
           Marker::end};
@@ -36,26 +34,33 @@ Lexer::Lexeme Lexer::classify(Token token) const {
 Parser::Parser(const Vocabulary& vocabulary, const Markers& markers)
     : vocabulary_(&vocabulary), markers_(markers), lexer_(vocabulary, markers) {
   std::vector<Token> allowed = {markers.token(Marker::call), markers.token(Marker::trap)};
-  for (const Token token : lexer_.control_tokens()) {
+  for (const Token token : lexer_.special_tokens()) {
     if (vocabulary.is_end_of_generation(token)) allowed.push_back(token);
   }
-  set_allowed(banned_in_text_, allowed);
+  banned_in_text_ = all_but(allowed);
   const std::vector<Token> first = {markers.token(Marker::head), markers.token(Marker::end)};
-  set_allowed(banned_in_first_part_, first);
-  set_allowed(banned_in_code_, std::span(first).last(1));
+  banned_in_empty_part_ = all_but({});
+  banned_in_first_part_ = all_but(first);
+  banned_in_code_ = all_but(std::span(first).last(1));
 }
 
-void Parser::set_allowed(std::vector<Token>& banned, std::span<const Token> allowed) const {
-  for (const Token token : lexer_.control_tokens()) {
+std::vector<Token> Parser::all_but(std::span<const Token> allowed) const {
+  std::vector<Token> banned;
+  for (const Token token : lexer_.special_tokens()) {
     if (std::ranges::find(allowed, token) == allowed.end()) banned.push_back(token);
   }
+  return banned;
 }
 
 std::span<const Token> Parser::banned() const {
+  if (in_block() && trim(buffer_).empty()) return banned_in_empty_part_;
   switch (state_) {
-    case State::text: return banned_in_text_;
-    case State::first_part: return banned_in_first_part_;
-    case State::code: return banned_in_code_;
+    case State::text:
+      return banned_in_text_;
+    case State::first_part:
+      return banned_in_first_part_;
+    case State::code:
+      return banned_in_code_;
   }
   return {};
 }
@@ -63,8 +68,8 @@ std::span<const Token> Parser::banned() const {
 Parser::Event Parser::malformed(std::string_view problem, State next) {
   problem_ = problem;
   // What was read of the broken block stays available for the record of the call.
-  if (state_ == State::first_part) id_.clear();
   code_.assign(trim(buffer_));
+  id_.clear();
   buffer_.clear();
   state_ = next;
   return Event::malformed;
@@ -77,7 +82,8 @@ Parser::Event Parser::feed(Token token) {
       if (state_ == State::text) return Event::text;
       vocabulary_->append_piece(token, buffer_);
       return Event::none;
-    case Lexer::Kind::marker: return feed_marker(lexeme.marker);
+    case Lexer::Kind::marker:
+      return feed_marker(lexeme.marker);
     case Lexer::Kind::end_of_turn:
       if (in_block()) return malformed("the turn ended inside a call block", State::text);
       return Event::end_of_turn;
@@ -101,9 +107,9 @@ Parser::Event Parser::feed_marker(Marker marker) {
       return Event::none;
     case Marker::head:
       if (state_ != State::first_part) {
-        return malformed(state_ == State::text ? "[HEAD] outside a block"
-                                               : "a second [HEAD] in a call block",
-                         State::text);
+        return malformed(
+            state_ == State::text ? "[HEAD] outside a block" : "a second [HEAD] in a call block",
+            State::text);
       }
       id_.assign(trim(buffer_));
       buffer_.clear();

@@ -31,23 +31,26 @@ class Lexer {
 
   Lexer(const Vocabulary& vocabulary, const Markers& markers);
   [[nodiscard]] Lexeme classify(Token token) const;
-  [[nodiscard]] std::span<const Token> control_tokens() const { return controls_; }
+  [[nodiscard]] std::span<const Token> special_tokens() const { return specials_; }
 
  private:
   const Vocabulary* vocabulary_;
   Markers markers_;
-  std::vector<Token> controls_;  // every control token of the vocabulary, ascending
+  // Every control and end-of-generation token of the vocabulary, ascending. Some vocabularies end
+  // a turn with a token that is not declared as control.
+  std::vector<Token> specials_;
 };
 
 class Parser {
  public:
   enum class Event : std::uint8_t {
-    none,        // inside a block, or a block just opened
-    text,        // the token is visible text
-    call,        // a call block closed: id(), code()
-    trap,        // [TRAP]: the caller closes the block by appending [END]
+    none,  // inside a block, or a block just opened
+    text,  // the token is visible text
+    call,  // a call block closed: id(), code()
+    trap,  // [TRAP]: the caller closes the block by appending [END]
     end_of_turn,
-    malformed,   // problem() says what; the parser is in text again, or in the newly opened block
+    malformed,  // problem() says what; the parser is in text again, or in the newly opened block.
+                // But for a [CALL] that opens one, the token is to be taken as not written.
   };
 
   // `vocabulary` must outlive the parser.
@@ -59,7 +62,8 @@ class Parser {
   // Inside a block: interrupts must wait (critical section).
   [[nodiscard]] bool in_block() const { return state_ != State::text; }
 
-  // Control tokens that must not come next. [INTR] and the role tokens are always among them.
+  // Control and end-of-generation tokens that must not come next. [INTR] and the role tokens are
+  // always among them; so are the markers that would leave an id or a call empty.
   [[nodiscard]] std::span<const Token> banned() const;
 
   // Of the block that closed last; valid until the next feed.
@@ -75,7 +79,7 @@ class Parser {
   };
   Event malformed(std::string_view problem, State next);
   Event feed_marker(Marker marker);
-  void set_allowed(std::vector<Token>& banned, std::span<const Token> allowed) const;
+  [[nodiscard]] std::vector<Token> all_but(std::span<const Token> allowed) const;
 
   const Vocabulary* vocabulary_;
   Markers markers_;
@@ -83,7 +87,7 @@ class Parser {
   State state_ = State::text;
   std::string id_, code_, buffer_;
   std::string_view problem_;
-  std::vector<Token> banned_in_text_, banned_in_first_part_, banned_in_code_;
+  std::vector<Token> banned_in_text_, banned_in_empty_part_, banned_in_first_part_, banned_in_code_;
 };
 
 }  // namespace asynclm

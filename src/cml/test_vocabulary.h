@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// For tests: the fake engine's vocabulary, of which a test changes what it needs to be different.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <asynclm/engine.h>
+
+#include "engine/fake_engine.h"
+
+namespace asynclm {
+
+class TestVocabulary : public Vocabulary {
+ public:
+  [[nodiscard]] Token size() const override { return fake_.size(); }
+  [[nodiscard]] std::vector<Token> encode(std::string_view text) const override {
+    return fake_.encode(text);
+  }
+  [[nodiscard]] Token control(std::string_view spelling) const override {
+    return fake_.control(spelling);
+  }
+  [[nodiscard]] bool is_control(Token token) const override { return fake_.is_control(token); }
+  [[nodiscard]] bool is_end_of_generation(Token token) const override {
+    return std::ranges::contains(ends, token) || fake_.is_end_of_generation(token);
+  }
+  void append_piece(Token token, std::string& out) const override {
+    fake_.append_piece(token, out);
+  }
+  [[nodiscard]] std::string spelling(Token token) const override { return fake_.spelling(token); }
+  [[nodiscard]] std::string chat_template() const override { return jinja; }
+
+  std::vector<Token> ends;  // further tokens that end a turn
+  std::string jinja = FakeVocabulary().chat_template();
+
+ private:
+  FakeVocabulary fake_;
+};
+
+// The spelling of tokens, control tokens among them; the inverse of encode_with_controls.
+[[nodiscard]] inline std::string spelled(const Vocabulary& vocabulary,
+                                         std::span<const Token> tokens) {
+  std::string text;
+  for (const Token token : tokens) text += vocabulary.spelling(token);
+  return text;
+}
+
+}  // namespace asynclm
