@@ -30,9 +30,8 @@ Result<std::string> render(const Vocabulary& vocabulary, const std::vector<std::
     for (std::size_t i = 0; i < roles.size(); ++i) {
       messages.push_back({{"role", roles[i]}, {"content", placeholder(i)}});
     }
-    const minja::Options options{.trim_blocks = true,
-                                 .lstrip_blocks = true,
-                                 .keep_trailing_newline = false};
+    const minja::Options options{
+        .trim_blocks = true, .lstrip_blocks = true, .keep_trailing_newline = false};
     const auto root = minja::Parser::parse(source, options);
     const auto context = minja::Context::make(nlohmann::ordered_json{
         {"messages", messages}, {"add_generation_prompt", add_generation_prompt}});
@@ -41,6 +40,17 @@ Result<std::string> render(const Vocabulary& vocabulary, const std::vector<std::
     return fail(ErrorCode::unsupported,
                 std::format("the model's chat template cannot be rendered: {}", e.what()));
   }
+}
+
+// Where the template writes the message, or an error.
+Result<std::size_t> find_message(std::string_view rendered, std::size_t index,
+                                 const std::string& role) {
+  const auto position = rendered.find(placeholder(index));
+  if (position == std::string_view::npos) {
+    return fail(ErrorCode::unsupported,
+                std::format("the model's chat template drops the message of role '{}'", role));
+  }
+  return position;
 }
 
 // Template text may spell control tokens; it comes from the model file and is trusted.
@@ -73,10 +83,15 @@ std::vector<std::pair<std::string, Token>> control_spellings(const Vocabulary& v
     std::string spelling = vocabulary.spelling(token);
     if (!spelling.empty()) controls.emplace_back(std::move(spelling), token);
   }
-  std::ranges::stable_sort(controls, [](const auto& a, const auto& b) {
-    return a.first.size() > b.first.size();
-  });
+  std::ranges::stable_sort(
+      controls, [](const auto& a, const auto& b) { return a.first.size() > b.first.size(); });
   return controls;
+}
+
+std::unexpected<Error> written_twice() {
+  return fail(
+      ErrorCode::unsupported,
+      "the model's chat template writes a message twice or changes the order of the messages");
 }
 
 Result<std::vector<Span>> fill(const Vocabulary& vocabulary, std::string_view rendered,
@@ -84,17 +99,14 @@ Result<std::vector<Span>> fill(const Vocabulary& vocabulary, std::string_view re
   const auto controls = control_spellings(vocabulary);
   std::vector<Span> spans;
   for (std::size_t i = first; i < messages.size(); ++i) {
-    const std::string mark = placeholder(i);
-    const auto position = rendered.find(mark);
-    if (position == std::string_view::npos) {
-      return fail(ErrorCode::unsupported,
-                  std::format("the model's chat template drops the message of role '{}'",
-                              messages[i].role));
-    }
-    append_template_text(controls, rendered.substr(0, position), spans);
+    const auto position = find_message(rendered, i, messages[i].role);
+    if (!position) return std::unexpected(position.error());
+    if (rendered.substr(0, *position).contains(kOpen)) return written_twice();
+    append_template_text(controls, rendered.substr(0, *position), spans);
     for (const TextSpan& text : messages[i].content) spans.emplace_back(text);
-    rendered.remove_prefix(position + mark.size());
+    rendered.remove_prefix(*position + placeholder(i).size());
   }
+  if (rendered.contains(kOpen)) return written_twice();
   append_template_text(controls, rendered, spans);
   return spans;
 }
@@ -122,6 +134,25 @@ Result<std::vector<Span>> render_next_turn(const Vocabulary& vocabulary,
   }
   const std::vector<TypedMessage> messages = {
       {"user", {}}, {"assistant", {}}, {"user", {user_message}}};
+  // The context ends with the token that ended the assistant's turn. Where the template writes it,
+  // what the template writes after it (often a line break) is still missing.
+  const auto assistant = find_message(*after, 1, "assistant");
+  if (!assistant) return std::unexpected(assistant.error());
+  auto spans = fill(vocabulary, std::string_view(*after).substr(*assistant + placeholder(1).size()),
+                    messages, 2);
+  if (!spans) return spans;
+  const auto user = std::ranges::find_if(*spans, [](const Span& span) {
+    const auto* text = std::get_if<TextSpan>(&span);
+    return text != nullptr && text->origin != Origin::chat_template;
+  });
+  const auto end = std::find_if(spans->begin(), user, [&](const Span& span) {
+    const auto* control = std::get_if<ControlSpan>(&span);
+    return control != nullptr && vocabulary.is_end_of_generation(control->token);
+  });
+  if (end != user) {
+    spans->erase(spans->begin(), end + 1);
+    return spans;
+  }
   return fill(vocabulary, std::string_view(*after).substr(before->size()), messages, 2);
 }
 
