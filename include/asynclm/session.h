@@ -37,7 +37,7 @@ struct Message {
 
 struct SessionConfig {
   Mode mode = Mode::async;
-  std::int32_t max_generated = 2048;     // tokens that the model may write
+  std::int32_t max_generated = 2048;     // tokens that the model may write, in all turns
   std::int32_t context_tokens = 4096;    // never appended beyond
   std::int32_t max_calls = 256;          // calls in all
   std::int32_t max_result_bytes = 4096;  // a longer result is cut, and says so
@@ -104,7 +104,7 @@ struct InterruptDelivered {
   std::string id, text;
   std::int32_t position;  // index of its first token in the context
 };
-struct Trapped {};  // the model is paused
+struct Trapped {};  // the model is paused: by its own trap, or in mode sync by its call
 struct Resumed {};
 struct Finished {
   FinishReason reason;
@@ -139,7 +139,9 @@ class Session {
   // Inputs. Times must not decrease.
   void decoded(Token sampled, Time now);                     // the answer to a Decode step
   void started(CallKey call, Time now);                      // a worker took it: dispatched time
-  void completed(CallKey call, CallResult result, Time now);  // second results are ignored
+  // Second results, and results of calls that were not dispatched, are ignored. Not between a
+  // Decode step and its decoded(): the token would be taken as sampled after the interrupt.
+  void completed(CallKey call, CallResult result, Time now);
   void cancel(Time now);                                     // open calls are cancelled; Done
   void engine_failed(Error error, Time now);                 // as cancel, reason `error`
 

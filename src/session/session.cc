@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <asynclm/session.h>
-
 #include <algorithm>
 #include <format>
 #include <map>
 #include <unordered_set>
 #include <utility>
 
+#include <asynclm/session.h>
+
+#include "base/utf8.h"
 #include "cml/call_syntax.h"
 #include "cml/chat_template.h"
 #include "cml/markers.h"
 #include "cml/parser.h"
 #include "cml/schema.h"
+#include "cml/schema_expand.h"
 #include "cml/span.h"
 #include "cml/writer.h"
-#include "session/utf8.h"
 
 namespace asynclm {
 namespace {
@@ -69,7 +70,7 @@ struct Session::Impl {
 
   void on_text(Token token, Time now);
   void on_call(Time now);
-  void on_malformed(Time now);
+  void on_malformed(Token token, bool was_in_block, Time now);
   void on_trap(Time now);
   void on_stop(Token token, Time now);
   void reject(CallKey key, std::string reason, Time now);
@@ -80,6 +81,9 @@ struct Session::Impl {
 
   // --- what enters the context ---
 
+  [[nodiscard]] bool has_room(std::size_t tokens) const {
+    return context.size() + tokens <= static_cast<std::size_t>(config.context_tokens);
+  }
   void append_control(Marker marker);
   void queue_interrupt(std::optional<CallKey> call, std::string id, std::string text,
                        Origin origin);
@@ -105,8 +109,8 @@ struct Session::Impl {
   std::unordered_set<std::string> used_ids;
   std::vector<CallKey> collected;  // sync-parallel: written, not yet dispatched
   CallKey awaited = 0;             // State::awaiting_call
-  int open_named = 0;    // dispatched or collected calls with an id, without an outcome
-  int open_unnamed = 0;  // the same without an id: they produce no interrupt
+  int open_named = 0;              // dispatched or collected calls with an id, without an outcome
+  int open_unnamed = 0;            // the same without an id: they produce no interrupt
   int idle_traps = 0;
 
   std::vector<PendingInterrupt> queue;
@@ -133,7 +137,7 @@ void Session::Impl::on_text(Token token, Time now) {
 
 std::string Session::Impl::id_problem(const std::string& id) const {
   if (!is_identifier(id)) {
-    return std::format("'{}' is not a call id: use letters, digits and '_'", id);
+    return std::format("{} is not a call id: use letters, digits and '_'", schema::shown(id));
   }
   if (std::ranges::find(kReservedIds, id) != std::end(kReservedIds)) {
     return std::format("'{}' is reserved and cannot be a call id", id);
@@ -185,7 +189,9 @@ void Session::Impl::on_call(Time now) {
   if (!syntax) return refuse("malformed call: " + syntax.error().message);
   call.name = syntax->name;
   const auto tool = tools.find(syntax->name);
-  if (tool == tools.end()) return refuse(std::format("unknown function '{}'", call.name));
+  if (tool == tools.end()) {
+    return refuse(std::format("unknown function {}", schema::shown(call.name)));
+  }
   call.arguments = syntax->named;  // as written, for the record, should the check refuse them
   auto arguments = tool->second.validator.check(syntax->positional, syntax->named);
   if (!arguments) return refuse(arguments.error().message);
@@ -200,6 +206,7 @@ void Session::Impl::on_call(Time now) {
   if (config.mode == Mode::sync && !call.id.empty()) {
     awaited = key;
     state = State::awaiting_call;
+    emit(now, Trapped{});
   }
 }
 
@@ -208,7 +215,13 @@ void Session::Impl::dispatch(CallKey key, Time now) {
   emit(now, CallDispatched{key});
 }
 
-void Session::Impl::on_malformed(Time now) {
+// The context stays one that a model could have written: the token that broke a rule is left out of
+// it, and a broken block is closed.
+void Session::Impl::on_malformed(Token token, bool was_in_block, Time now) {
+  const bool opens_block = parser.in_block();
+  if (!has_room(opens_block ? 2 : 1)) return finish(FinishReason::context_full, now);
+  if (was_in_block) append_control(Marker::end);
+  if (opens_block) context.push_back(token);
   const auto key = static_cast<CallKey>(calls.size());
   CallRecord& call = calls.emplace_back();
   call.emitted = now;
@@ -218,6 +231,7 @@ void Session::Impl::on_malformed(Time now) {
 }
 
 void Session::Impl::on_trap(Time now) {
+  if (!has_room(1)) return finish(FinishReason::context_full, now);
   append_control(Marker::end);
   emit(now, Trapped{});
   wait_for_calls(now);
@@ -247,6 +261,7 @@ void Session::Impl::on_stop(Token token, Time now) {
     // The model stopped without a trap: its calls' results are delivered all the same, and it may
     // go on. The end token does not enter the context; a trap stands in its place, so that the
     // context stays one that the model was trained on.
+    if (!has_room(1)) return finish(FinishReason::context_full, now);
     append_control(Marker::trap);
     return on_trap(now);
   }
@@ -291,15 +306,13 @@ void Session::Impl::deliver_interrupts(Time now) {
       }
     }
     // Room for the token that answers.
-    if (context.size() + tokens.size() + 1 > static_cast<std::size_t>(config.context_tokens)) {
-      return finish(FinishReason::context_full, now);
-    }
+    if (!has_room(tokens.size() + 1)) return finish(FinishReason::context_full, now);
     const auto position = static_cast<std::int32_t>(context.size());
     context.insert(context.end(), tokens.begin(), tokens.end());
     counts.injected += static_cast<std::int32_t>(tokens.size());
     if (interrupt.call) calls[*interrupt.call].delivered = now;
-    emit(now, InterruptDelivered{interrupt.call, std::move(interrupt.id),
-                                 std::move(interrupt.text), position});
+    emit(now, InterruptDelivered{interrupt.call, std::move(interrupt.id), std::move(interrupt.text),
+                                 position});
   }
 }
 
@@ -334,9 +347,7 @@ void Session::Impl::finish(FinishReason reason, Time now) {
 void Session::Impl::check_limits(Time now) {
   if (state != State::generating) return;
   if (counts.generated >= config.max_generated) return finish(FinishReason::length, now);
-  if (context.size() >= static_cast<std::size_t>(config.context_tokens)) {
-    finish(FinishReason::context_full, now);
-  }
+  if (!has_room(1)) finish(FinishReason::context_full, now);
 }
 
 // --- the public face ----------------------------------------------------------------------------
@@ -362,14 +373,15 @@ Result<Session> Session::create(const Vocabulary& vocabulary, std::vector<ToolSp
       {"system", {{tools_document(config.mode, tools), Origin::system}}}};
   for (Message& message : messages) {
     if (message.role == "system") {
+      if (typed.front().content.size() > 1) typed.front().content.push_back({"\n", Origin::system});
       typed.front().content.push_back({std::move(message.content), Origin::system});
     } else if (message.role == "user" || message.role == "assistant") {
       const Origin origin = message.role == "user" ? Origin::user : Origin::assistant;
       typed.push_back({std::move(message.role), {{std::move(message.content), origin}}});
     } else {
-      return fail(ErrorCode::invalid_argument,
-                  std::format("unknown message role '{}': use system, user or assistant",
-                              message.role));
+      return fail(
+          ErrorCode::invalid_argument,
+          std::format("unknown message role '{}': use system, user or assistant", message.role));
     }
   }
   if (typed.back().role != "user") {
@@ -414,16 +426,38 @@ void Session::decoded(Token sampled, Time now) {
   Impl& s = *impl_;
   s.begin_input();
   if (s.state != Impl::State::generating) return;
+  if (sampled < 0 || sampled >= s.vocabulary.size()) {
+    s.error =
+        Error{ErrorCode::engine, std::format("the engine sampled {}, which is no token of the "
+                                             "vocabulary",
+                                             sampled)};
+    return s.finish(FinishReason::error, now);
+  }
   s.fed = s.context.size();
   ++s.counts.generated;
-  switch (const Parser::Event event = s.parser.feed(sampled); event) {
-    case Parser::Event::end_of_turn: s.on_stop(sampled, now); break;
-    default:
-      s.context.push_back(sampled);
-      if (event == Parser::Event::text) s.on_text(sampled, now);
-      if (event == Parser::Event::call) s.on_call(now);
-      if (event == Parser::Event::trap) s.on_trap(now);
-      if (event == Parser::Event::malformed) s.on_malformed(now);
+  const bool was_in_block = s.parser.in_block();
+  const Parser::Event event = s.parser.feed(sampled);
+  if (event != Parser::Event::end_of_turn && event != Parser::Event::malformed) {
+    s.context.push_back(sampled);
+  }
+  switch (event) {
+    case Parser::Event::none:
+      break;
+    case Parser::Event::text:
+      s.on_text(sampled, now);
+      break;
+    case Parser::Event::call:
+      s.on_call(now);
+      break;
+    case Parser::Event::trap:
+      s.on_trap(now);
+      break;
+    case Parser::Event::end_of_turn:
+      s.on_stop(sampled, now);
+      break;
+    case Parser::Event::malformed:
+      s.on_malformed(sampled, was_in_block, now);
+      break;
   }
   if (s.state == Impl::State::generating && !s.parser.in_block()) s.deliver_interrupts(now);
   s.check_limits(now);
@@ -432,14 +466,17 @@ void Session::decoded(Token sampled, Time now) {
 void Session::started(CallKey call, Time now) {
   Impl& s = *impl_;
   s.begin_input();
-  if (call < s.calls.size() && !s.calls[call].outcome) s.calls[call].dispatched = now;
+  if (call >= s.calls.size()) return;
+  CallRecord& record = s.calls[call];
+  if (record.dispatched && !record.outcome) record.dispatched = now;
 }
 
 void Session::completed(CallKey key, CallResult result, Time now) {
   Impl& s = *impl_;
   s.begin_input();
-  if (key >= s.calls.size() || s.calls[key].outcome || s.state == Impl::State::done) return;
+  if (key >= s.calls.size() || s.state == Impl::State::done) return;
   CallRecord& call = s.calls[key];
+  if (!call.dispatched || call.outcome) return;
   call.outcome = result.outcome;
   call.result = std::move(result.text);
   call.returned = now;
@@ -457,7 +494,9 @@ void Session::completed(CallKey key, CallResult result, Time now) {
     case Impl::State::awaiting_call:
       if (key == s.awaited) s.resume(now);
       break;
-    case Impl::State::awaiting_any: s.resume(now); break;
+    case Impl::State::awaiting_any:
+      s.resume(now);
+      break;
     case Impl::State::awaiting_all:
       if (s.open_named == 0) {
         // A barrier has no order of arrival: the order of the calls makes runs reproducible.
@@ -469,7 +508,8 @@ void Session::completed(CallKey key, CallResult result, Time now) {
       if (!s.parser.in_block()) s.deliver_interrupts(now);
       break;
     case Impl::State::draining:
-    case Impl::State::done: break;
+    case Impl::State::done:
+      break;
   }
   s.check_limits(now);
 }
@@ -493,13 +533,18 @@ Result<void> Session::add_user_message(std::string_view text, Time now) {
     return fail(ErrorCode::invalid_argument,
                 "a further message can be added only after the session has stopped normally");
   }
+  if (s.counts.generated >= s.config.max_generated) {
+    return fail(
+        ErrorCode::limit_exceeded,
+        std::format("the session has used up its {} generated tokens", s.config.max_generated));
+  }
   const auto spans = render_next_turn(s.vocabulary, {std::string(text), Origin::user});
   if (!spans) return std::unexpected(spans.error());
   std::vector<Token> tokens;
   for (const Span& span : *spans) {
     if (auto ok = append_tokens(s.vocabulary, span, tokens); !ok) return ok;
   }
-  if (s.context.size() + tokens.size() >= static_cast<std::size_t>(s.config.context_tokens)) {
+  if (!s.has_room(tokens.size() + 1)) {
     return fail(ErrorCode::limit_exceeded, "the message does not fit into the context");
   }
   s.context.insert(s.context.end(), tokens.begin(), tokens.end());
@@ -513,6 +558,7 @@ Result<void> Session::add_user_message(std::string_view text, Time now) {
 }
 
 std::span<const Event> Session::take_events() {
+  if (impl_->events_taken) return {};  // those of the last input have been handed out
   impl_->events_taken = true;
   return impl_->events;
 }
@@ -527,9 +573,12 @@ bool Session::in_critical_section() const { return impl_->parser.in_block(); }
 
 std::string_view to_string(Mode mode) {
   switch (mode) {
-    case Mode::sync: return "sync";
-    case Mode::sync_parallel: return "sync-parallel";
-    case Mode::async: return "async";
+    case Mode::sync:
+      return "sync";
+    case Mode::sync_parallel:
+      return "sync-parallel";
+    case Mode::async:
+      return "async";
   }
   return "?";
 }
@@ -544,12 +593,18 @@ Result<Mode> parse_mode(std::string_view text) {
 
 std::string_view to_string(FinishReason reason) {
   switch (reason) {
-    case FinishReason::stop: return "stop";
-    case FinishReason::length: return "length";
-    case FinishReason::context_full: return "context_full";
-    case FinishReason::stalled: return "stalled";
-    case FinishReason::cancelled: return "cancelled";
-    case FinishReason::error: return "error";
+    case FinishReason::stop:
+      return "stop";
+    case FinishReason::length:
+      return "length";
+    case FinishReason::context_full:
+      return "context_full";
+    case FinishReason::stalled:
+      return "stalled";
+    case FinishReason::cancelled:
+      return "cancelled";
+    case FinishReason::error:
+      return "error";
   }
   return "?";
 }
