@@ -111,7 +111,7 @@ void add_eval_command(CLI::App& app, int& exit_code) {
   sub->add_option("--seed", command->seed, "of the tasks")->capture_default_str();
   sub->add_option("--words", command->words, "word list; its held-out words are used")
       ->capture_default_str();
-  sub->add_option("--threads", command->engine.threads, "0 = all cores")
+  sub->add_option("--threads", command->engine.threads, "0 = all cores but one")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   sub->add_option("--failures", command->failures, "write the failing runs to this file");

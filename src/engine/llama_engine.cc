@@ -265,11 +265,11 @@ Result<void> LlamaEngine::open_context(const LlamaOptions& options) {
                 std::format("context_tokens {} times max_sequences {} is too large",
                             info_.context_tokens, info_.max_sequences));
   }
-  const std::int32_t threads =
-      options.threads > 0
-          ? options.threads
-          : std::max(1, static_cast<std::int32_t>(std::min<unsigned>(
-                            std::thread::hardware_concurrency(), GGML_MAX_N_THREADS)));
+  // One core is left to the tools: with all cores busy elsewhere, ggml's threads wait for each other
+  // and decoding falls to a small part of its speed.
+  const auto cores = static_cast<std::int32_t>(
+      std::min<unsigned>(std::thread::hardware_concurrency(), GGML_MAX_N_THREADS));
+  const std::int32_t threads = options.threads > 0 ? options.threads : std::max(1, cores - 1);
   const std::int32_t batch = std::min(info_.max_batch_tokens, kMaxLlamaBatch);
   llama_context_params params = llama_context_default_params();
   params.n_ctx = static_cast<std::uint32_t>(cells);
