@@ -48,7 +48,7 @@ using ToolFunction = std::function<Result<std::string>(const Json& arguments, st
 
 // A tool that is a program: arguments as one JSON object on stdin, result on stdout.
 struct ProcessCommand {
-  std::vector<std::string> argv;  // argv[0] is looked up in PATH unless it has a slash
+  std::vector<std::string> argv;  // argv[0] is looked up in PATH, with a slash in `directory`
   std::string directory;          // working directory; empty = the caller's
 };
 
@@ -65,8 +65,9 @@ class Toolbox {
   [[nodiscard]] Result<void> add(ToolSpec spec, ProcessCommand command);
 
   // Adds all tools of a JSON manifest: {"tools": [{"name", "description", "parameters",
-  // "estimate_ms", "timeout_ms", "command": ["prog", "arg", …]}, …]}. Relative paths with a slash
-  // in command[0], and the working directory, are relative to the manifest's folder.
+  // "estimate_ms", "timeout_ms", "command": ["prog", "arg", …], "directory"}, …]}. A relative path
+  // with a slash in command[0], and "directory", where the program runs, are relative to the
+  // manifest's folder.
   // All or nothing; the error names file, tool and field.
   [[nodiscard]] Result<void> load_manifest(const std::string& path);
 
