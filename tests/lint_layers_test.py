@@ -42,6 +42,7 @@ class LayersTest(unittest.TestCase):
             ("include/asynclm/a.h", "#include <sqlite3.h>"),
             ("include/asynclm/a.h", '#include "base/clock.h"'),
             ("src/session/a.cc", '#include "a.h"'),
+            ("src/base/a.cc", "#include <boost/nowide/utf/utf.hpp>"),
             ("src/server/a.cc", ""),
         ]:
             with self.subTest(path=path, line=line):
