@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""python3 -m train tokenizer|pretrain|plot|export|parity"""
+"""./dev train COMMAND, or python3 -m train COMMAND in the checkout; README.md beside this file."""
 
 import argparse
 import os
 import sys
+from pathlib import Path
 
 # Large activations come and go each step: without these glibc maps and unmaps their pages each
 # time (a quarter of the run time), and idle OpenMP threads spin against other programs.
@@ -13,34 +14,101 @@ ENVIRONMENT = {
     "MALLOC_TOP_PAD_": str(1 << 28),
     "OMP_WAIT_POLICY": "passive",
 }
+ROOT = Path(__file__).parents[1]
 
 
-def pretrain(args):
-    if any(name not in os.environ for name in ENVIRONMENT):  # read at process start only
+def restart_with_environment():
+    """Libraries read it at process start only."""
+    if any(name not in os.environ for name in ENVIRONMENT):
         os.execve(sys.executable, [sys.executable, "-m", "train", *sys.argv[1:]], {**ENVIRONMENT, **os.environ})
+
+
+def run_nano(args):
+    restart_with_environment()
+    from . import nano
+
+    nano.main(args.run, args.out, args.threads, args.program)
+
+
+def run_tokenizer(args):
+    from . import tokenizer
+
+    tokenizer.main(args.words, args.out)
+
+
+def run_pretrain(args):
+    restart_with_environment()
     import torch
 
     from . import trainer
 
+    try:
+        torch.empty(0, device=args.device)
+    except (RuntimeError, AssertionError) as error:
+        raise SystemExit(f"--device {args.device}: {error}") from error
     torch.set_num_threads(args.threads)
     options = {k: getattr(args, k) for k in trainer.DEFAULTS if getattr(args, k) is not None}
     run = trainer.Trainer(args.run, args.config, [trainer.parse_stage(s) for s in args.stage], args.valid,
-                          options, args.start, args.compile)
+                          options, args.start, args.compile, args.device)
     run.train(args.log_steps, args.checkpoint_minutes, args.valid_minutes, args.max_steps)
 
 
-def main():
-    parser = argparse.ArgumentParser(prog="python3 -m train")
-    commands = parser.add_subparsers(dest="command", required=True)
-    p = commands.add_parser("tokenizer", help="build tokenizer.json and vocab.gguf")
-    p.add_argument("--words", default="/usr/share/dict/words")
-    p.add_argument("--out", required=True)
-    p = commands.add_parser("pretrain", help="train, or go on with a training")
+def run_plot(args):
+    from . import plot
+
+    plot.main(args.run, args.out)
+
+
+def run_export(args):
+    from . import export
+
+    export.main(args.run, args.out, args.type, args.name)
+
+
+def run_parity(args):
+    from . import parity
+
+    parity.main(args.run, args.gguf, args.limit)
+
+
+def run_hostile(args):
+    from . import hostile
+
+    hostile.main(args.out)
+
+
+def run_test(args):
+    restart_with_environment()
+    import unittest
+
+    import torch
+
+    torch.set_num_threads(1)
+    unittest.main("train.test_train", argv=["./dev train test", *args.arguments], verbosity=2)
+
+
+def parse():
+    cores = len(os.sched_getaffinity(0))
+    parser = argparse.ArgumentParser(prog="./dev train")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name, function, text):
+        p = commands.add_parser(name, help=text, description=text)
+        p.set_defaults(function=function)
+        return p
+
+    p = command("nano", run_nano, "make the default model: data, training, export, checks; goes on where it stopped")
+    p.add_argument("--run", default=ROOT / "train" / "runs" / "nano", help="folder of the data, checkpoint and log")
+    p.add_argument("--out", default=ROOT / "models" / "asynclm-nano.gguf", help="the model file")
+    p.add_argument("--threads", type=int, default=cores)
+    p.add_argument("--program", help="the asynclm that makes the data; without it, ./dev builds it")
+    p = command("pretrain", run_pretrain, "train, or go on with a training")
     p.add_argument("--run", required=True, help="folder of the checkpoint and the log")
     p.add_argument("--config", default="nano", help="model shape: tiny, nano, nano64, micro")
     p.add_argument("--stage", action="append", required=True, metavar="FILE[,FILE…]:MILLION_TOKENS")
     p.add_argument("--valid", nargs="*", default=[], metavar="FILE")
-    p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--threads", type=int, default=cores)
+    p.add_argument("--device", default="cpu", help="as PyTorch names it: cpu, cuda")
     p.add_argument("--start", metavar="CHECKPOINT", help="begin from another run's checkpoint")
     p.add_argument("--compile", action="store_true", help="torch.compile the blocks (needs g++ and headers)")
     p.add_argument("--log-steps", type=int, default=10)
@@ -51,37 +119,36 @@ def main():
     for name, kind in (("lr", float), ("embd_lr", float), ("step_tokens", int), ("micro_tokens", int),
                        ("warmup", float), ("decay", float), ("clip", float), ("seed", int)):
         p.add_argument("--" + name.replace("_", "-"), type=kind)
-    p = commands.add_parser("plot", help="draw the log of a run")
+    p = command("plot", run_plot, "draw the log of a run")
     p.add_argument("--run", required=True)
     p.add_argument("--out", required=True)
-    p = commands.add_parser("export", help="write a GGUF model")
+    p = command("export", run_export, "write a GGUF model")
     p.add_argument("--run", required=True, help="run folder or checkpoint file")
     p.add_argument("--out", required=True)
     p.add_argument("--type", default="f16", choices=["f16", "f32", "q8_0"])
     p.add_argument("--name", default="asynclm nano")
-    p = commands.add_parser("parity", help="compare logits with libllama")
+    p = command("parity", run_parity, "compare logits with libllama")
     p.add_argument("--run", required=True, help="run folder or checkpoint file")
     p.add_argument("--gguf", required=True)
     p.add_argument("--limit", type=float, help="fail above this difference (f32: 1e-3)")
-    args = parser.parse_args()
-    if args.command == "tokenizer":
-        from . import tokenizer
+    p = command("tokenizer", run_tokenizer, "make a tokenizer.json and vocab.gguf")
+    p.add_argument("--words", default="/usr/share/dict/words")
+    p.add_argument("--out", required=True)
+    p = command("hostile", run_hostile, "write the tokenizer cases of the C++ tests")
+    p.add_argument("--out", default=ROOT / "tests" / "data" / "tokenizer_hostile.json")
+    p = command("test", run_test, "run the tests of this folder")
+    p.add_argument("arguments", nargs="*", metavar="NAME", help="only these: TokenizerTest, DataTest.test_…")
+    return parser.parse_args()
 
-        tokenizer.main(args.words, args.out)
-    elif args.command == "pretrain":
-        pretrain(args)
-    elif args.command == "plot":
-        from . import plot
 
-        plot.main(args.run, args.out)
-    elif args.command == "export":
-        from . import export
-
-        export.main(args.run, args.out, args.type, args.name)
-    elif args.command == "parity":
-        from . import parity
-
-        parity.main(args.run, args.gguf, args.limit)
+def main():
+    args = parse()
+    try:
+        args.function(args)
+    except OSError as error:  # missing files, a full disk, another libllama
+        raise SystemExit(f"train {args.command}: {error}") from error
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ class Sequences:
 
 def read_jsonl(path, vocab=None, context=None):
     tokens, loss, start = [], [], [0]
-    with open(path, encoding="utf-8") as file:
+    with open(path, "rb") as file:  # bytes: a line that is no UTF-8 is that line's error
         for number, line in enumerate(file, 1):
             try:
                 row = json.loads(line)
@@ -34,8 +34,8 @@ def read_jsonl(path, vocab=None, context=None):
                     if not 0 <= begin <= end <= len(ids):
                         raise ValueError(f"loss range {begin}..{end} outside 0..{len(ids)}")
                     mask[begin:end] = True
-            except (ValueError, KeyError, OverflowError) as error:
-                raise SystemExit(f"{path}:{number}: not a training sequence: {error}") from error
+            except (ValueError, TypeError, KeyError, OverflowError) as error:
+                raise SystemExit(f"{path}:{number}: not a training sequence: {error!r}") from error
             if context and len(ids) > context:
                 raise SystemExit(f"{path}:{number}: {len(ids)} tokens, the model's context is {context}")
             if len(ids) and mask[:1].any():
@@ -63,8 +63,11 @@ def load(path, cache_dir, vocab=None, context=None):
             return Sequences(arrays["tokens"], arrays["loss"], arrays["start"])
     sequences = read_jsonl(path, vocab, context)
     partial = cache.with_suffix(".tmp.npz")
-    np.savez(partial, tokens=sequences.tokens, loss=sequences.loss, start=sequences.start)
-    partial.rename(cache)
+    try:
+        np.savez(partial, tokens=sequences.tokens, loss=sequences.loss, start=sequences.start)
+        partial.rename(cache)
+    finally:
+        partial.unlink(missing_ok=True)
     return sequences
 
 

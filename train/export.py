@@ -4,9 +4,8 @@
 from pathlib import Path
 
 import gguf
-import torch
 
-from . import tokenizer
+from . import checkpoint, tokenizer
 from .model import Config, Model
 
 TYPES = {
@@ -20,7 +19,7 @@ def load_model(run):
     """RUN folder or checkpoint file to a Model."""
     path = Path(run)
     path = path / "checkpoint.pt" if path.is_dir() else path
-    state = torch.load(path, weights_only=False, map_location="cpu")
+    state = checkpoint.load(path)
     model = Model(Config(**state["config"]))
     model.load_state_dict(state["model"])
     return model.eval()
@@ -49,8 +48,10 @@ def write(model, out, kind="f16", name="asynclm nano", directory=tokenizer.SHIPP
     if words.get_vocab_size() != c.vocab:
         raise SystemExit(f"{directory}: {words.get_vocab_size()} tokens, the model has {c.vocab}")
     quantization, file_type = TYPES[kind]
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    writer = gguf.GGUFWriter(str(out), "llama")
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(out.name + ".partial")
+    writer = gguf.GGUFWriter(str(partial), "llama")
     writer.add_name(name)
     writer.add_license("apache-2.0")
     writer.add_file_type(file_type)
@@ -70,10 +71,14 @@ def write(model, out, kind="f16", name="asynclm nano", directory=tokenizer.SHIPP
         array = weight.detach().float().contiguous().numpy()
         used = gguf.GGMLQuantizationType.F32 if array.ndim == 1 else quantization
         writer.add_tensor(tensor_name, gguf.quants.quantize(array, used), raw_dtype=used)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    try:
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def main(run, out, kind, name):

@@ -12,8 +12,9 @@ def main(run, out):
     from matplotlib import pyplot
 
     rows = [json.loads(line) for line in (Path(run) / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    train = [r for r in rows if "loss" in r]
-    valid = [r for r in rows if "valid" in r]
+    # A step after the last checkpoint of a killed run is there twice: the later one counts.
+    train = list({r["step"]: r for r in rows if "loss" in r}.values())
+    valid = list({r["step"]: r for r in rows if "valid" in r}.values())
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4))
     left.plot([r["tokens"] / 1e6 for r in train], [r["loss"] for r in train], linewidth=0.8, label="train")
     for name in sorted({n for r in valid for n in r["valid"]}):

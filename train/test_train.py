@@ -1,36 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""python3 -m unittest train.test_train"""
+"""./dev train test"""
 
 import contextlib
 import io
 import json
+import os
 import random
+import resource
 import tempfile
 import unittest
+import unittest.mock
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from train import data, export, llama, parity, tokenizer, trainer
+from train import checkpoint, data, export, hostile, llama, nano, parity, tokenizer, trainer
 from train.model import CONFIGS, Config, Model
-
-
-def hostile_texts(n, seed=7):
-    """Text that would break a tokenizer which trusts spellings, cuts contractions or merges."""
-    rng = random.Random(seed)
-    parts = ["[END][CALL]", "[TRAP][END]", "<|user|>", "<|end_of_text|>", "<|assistant|>", "[INTR]", "[HEAD] ",
-             "'still", "'s", "don't", "WE'LL", "camelCaseHTTPServer2Name", "snake_case_name", "a" * 300, "ZZZ" * 40,
-             "   ", "\n\n", "\t", "\r\n", " .", " ,", " n't", " 's", "0123456789", "3.14e-10", "é", "naïve",
-             "日本語テキスト", "😀👩‍👩‍👧", "\u00a0", "\u200b", "\u2028", "Ǆ", "ﬁ", "ſ", "K", "İ", "Ωmega", "…", "।", "(x|y)",
-             "find(path=\"/a/b.txt\", n=3)", "$a.items[0].id", "the", "Result", "ERROR", "\x00", "\x7f", "\ufeff",
-             "\U0010ffff", "e\u0301", "{{ x }}", "`", "\\n", "_<EOT>", "<eos>", "</s>", "<unk>"]
-    for _ in range(n):
-        picks = [rng.choice(parts) for _ in range(rng.randint(1, 12))]
-        picks += ["".join(chr(rng.choice([rng.randint(1, 0x7f), rng.randint(0x80, 0x2fff), rng.randint(0x10000, 0x1ffff)]))
-                          for _ in range(rng.randint(0, 12)))]
-        rng.shuffle(picks)
-        yield "".join(picks)
 
 
 def open_llama(path, **arguments):
@@ -60,7 +46,7 @@ class TokenizerTest(unittest.TestCase):
 
     def test_hostile_text(self):
         first_control = tokenizer.VOCAB_SIZE - len(tokenizer.CONTROLS)
-        for text in hostile_texts(3000):
+        for text in hostile.mixed(3000):
             data = text.encode()
             ids = self.llama.tokenize(data)
             self.assertEqual(ids, tokenizer.encode(self.python, text), repr(text))
@@ -68,6 +54,10 @@ class TokenizerTest(unittest.TestCase):
             self.assertEqual(self.llama.detokenize(ids), data)
             self.assertEqual(self.llama.detokenize_at_once(ids), data)
             self.assertEqual(self.python.decode(ids, skip_special_tokens=False), text)
+
+    def test_the_cases_of_the_other_tests_are_current(self):
+        path = Path(__file__).parents[1] / "tests" / "data" / "tokenizer_hostile.json"
+        self.assertEqual(path.read_text(encoding="ascii"), hostile.cases())
 
     def test_merges_stay_in_letter_runs(self):
         for i in range(tokenizer.VOCAB_SIZE - len(tokenizer.CONTROLS)):
@@ -104,11 +94,11 @@ class DataTest(unittest.TestCase):
             self.assertTrue((again.tokens == sequences.tokens).all() and (again.loss == sequences.loss).all())
 
     def test_bad_input_names_the_line(self):
-        for row in ({"tokens": [1, 2], "loss": [[0, 3]]}, {"tokens": [1, 2]}, {"tokens": [70000], "loss": [[0, 1]]}):
+        for line in (b'{"tokens": [1, 2], "loss": [[0, 3]]}', b'{"tokens": [1, 2]}', b'[]', b'{"tokens": [1', b"",
+                     b'{"tokens": [70000], "loss": [[0, 1]]}', b'{"tokens": [1, 2], "loss": [1]}', b'{"\xff": 1}'):
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "x.jsonl"
-                path.write_text(json.dumps({"tokens": [1, 2], "loss": [[1, 2]]}) + "\n" + json.dumps(row) + "\n",
-                                encoding="utf-8")
+                path.write_bytes(b'{"tokens": [1, 2], "loss": [[1, 2]]}\n' + line + b"\n")
                 with self.assertRaisesRegex(SystemExit, "x.jsonl:2"):
                     data.read_jsonl(path)
 
@@ -163,6 +153,47 @@ class TrainerTest(unittest.TestCase):
             self.assertLess(ended.tokens, 5000)
             self.assertTrue((folder / "r" / "stable.pt").exists())
 
+    def test_bad_requests_are_told(self):
+        for stage in ("a.jsonl", "a.jsonl:x", "a.jsonl:0", ":2", "a,,b:1", "a:inf"):
+            with self.assertRaisesRegex(SystemExit, "--stage"):
+                trainer.parse_stage(stage)
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            for seed, name in enumerate("abv"):
+                write_toy(folder / f"{name}.jsonl", seed)
+            stages = [([str(folder / "a.jsonl")], 6e3)]
+            first = self.run_trainer(folder, "r", 2)
+            with self.assertRaisesRegex(SystemExit, "checkpoint.pt: of another shape"):
+                trainer.Trainer(folder / "r", "nano", stages)
+            with self.assertRaisesRegex(SystemExit, "--optimizer muon"):
+                trainer.Trainer(folder / "r", "tiny", stages, options={"optimizer": "adamw"})
+            with self.assertRaisesRegex(SystemExit, "there are tiny, nano"):
+                trainer.Trainer(folder / "r", "huge", stages)
+            with self.assertRaises(FileNotFoundError):
+                trainer.Trainer(folder / "s", "tiny", [([str(folder / "none.jsonl")], 6e3)])
+            running = trainer.Trainer(folder / "r", "tiny", stages)
+            with self.assertRaisesRegex(SystemExit, "another training runs"):
+                trainer.Trainer(folder / "r", "tiny", stages)
+            running.close()
+            self.check_full_disk(first)
+            for content in (b"", b"no checkpoint"):
+                first.checkpoint.write_bytes(content)
+                with self.assertRaisesRegex(SystemExit, "not a checkpoint"):
+                    trainer.Trainer(folder / "r", "tiny", stages)
+
+    def check_full_disk(self, run):
+        """What a full disk does, by a limit on the size of files: the old checkpoint stays."""
+        before = run.checkpoint.read_bytes()
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+        try:
+            with self.assertRaisesRegex(SystemExit, "checkpoint.pt: cannot write"):
+                checkpoint.save(run.checkpoint, run.state())
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        self.assertEqual(run.checkpoint.read_bytes(), before)
+        self.assertFalse(run.checkpoint.with_suffix(".partial").exists())
+
     def test_learns(self):
         with tempfile.TemporaryDirectory() as folder:
             folder = Path(folder)
@@ -184,13 +215,50 @@ class ExportTest(unittest.TestCase):
                 for parameter in random_model.parameters():
                     parameter.add_(torch.randn_like(parameter) * 0.1)
             with tempfile.TemporaryDirectory() as folder:
-                for kind, limit in (("f32", 1e-3), ("f16", 0.05), ("q8_0", 0.5)):
+                for kind, limit in (("f32", 1e-3), ("f16", 0.05), ("q8_0", 0.8)):
                     path = Path(folder) / f"{kind}.gguf"
                     export.write(random_model, path, kind)
                     open_llama(path, vocab_only=True).close()
                     difference, magnitude, _ = parity.compare(random_model, path, sequences=1, length=100)
                     self.assertGreater(magnitude, 1)
                     self.assertLess(difference, limit, kind)
+                    print(f"{kind}, {config.kv_heads} of {config.heads} heads for keys: largest difference "
+                          f"{difference:.1e}, largest logit {magnitude:.1f}")
+
+
+class NanoTest(unittest.TestCase):
+    """The recipe of the default model with another data writer, three steps and a small shape."""
+
+    PROGRAM = """#!/bin/sh
+while [ $# -gt 0 ]; do [ "$1" != --out ] || out=$2; shift; done
+echo x >>"$TOY.count"
+cp "$TOY" "$out"
+"""
+
+    def test_recipe_goes_on_where_it_stopped(self):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            write_toy(folder / "toy", 1)
+            program = folder / "program"
+            program.write_text(self.PROGRAM, encoding="utf-8")
+            program.chmod(0o755)
+            run, out = folder / "run", folder / "model.gguf"
+            run.mkdir()
+            (run / "l1.jsonl.partial").write_text("{", encoding="utf-8")  # as a killed one leaves it
+            (run / "budget").write_text("0.015", encoding="utf-8")
+            environment = {"TOY": str(folder / "toy")}
+            with unittest.mock.patch.dict(os.environ, environment), unittest.mock.patch.object(nano, "CONFIG", "tiny"):
+                with contextlib.redirect_stdout(io.StringIO()):
+                    nano.main(run, out, 1, program)
+                made, log = out.read_bytes(), (run / "log.jsonl").read_text(encoding="utf-8")
+                self.assertTrue((run / "log.png").exists())
+                out.unlink()
+                with contextlib.redirect_stdout(io.StringIO()):
+                    nano.main(run, out, 1, program)
+            self.assertEqual((folder / "toy.count").read_text(encoding="utf-8"), "x\n" * len(nano.DATA))
+            self.assertEqual((run / "log.jsonl").read_text(encoding="utf-8"), log)
+            self.assertEqual(out.read_bytes(), made)
+            open_llama(out, vocab_only=True).close()
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ State is one checkpoint file. The end of training may be moved while it runs: th
 decay follow the budget (million tokens) written in RUN/budget.
 """
 
+import fcntl
 import json
-import os
+import math
 import signal
 import time
 from pathlib import Path
@@ -15,8 +16,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from . import data, tokenizer
-from .model import CONFIGS, Config, Model
+from . import checkpoint, data, tokenizer
+from .model import CONFIGS, Model
 
 DEFAULTS = {
     "lr": 0.02,  # Muon: update of spectral norm about lr per step
@@ -33,11 +34,15 @@ DEFAULTS = {
 
 def parse_stage(text):
     """'FILE[,FILE…]:MILLION_TOKENS' to (files, tokens)."""
-    files, _, millions = text.rpartition(":")
+    names, _, millions = text.rpartition(":")
+    files = names.split(",")
     try:
-        return files.split(","), float(millions) * 1e6
+        tokens = float(millions) * 1e6
     except ValueError:
-        raise SystemExit(f"--stage {text}: expected FILE[,FILE…]:MILLION_TOKENS") from None
+        tokens = 0.0
+    if not all(files) or not 0 < tokens < math.inf:
+        raise SystemExit(f"--stage {text}: expected FILE[,FILE…]:MILLION_TOKENS")
+    return files, tokens
 
 
 class Optimizers:
@@ -72,32 +77,36 @@ def rate(tokens, budget, options):
     return warm * min(1.0, max(0.0, (budget - tokens) / (options["decay"] * budget)))
 
 
-def save(path, state):
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    with open(partial, "rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
 class Trainer:
-    def __init__(self, run, config, stages, valid=(), options=None, start=None, compile=False):
+    def __init__(self, run, config, stages, valid=(), options=None, start=None, compile=False,
+                 device="cpu"):
         """stages: [(files, tokens)]; start: a checkpoint of another run to continue from."""
+        if config not in CONFIGS:
+            raise SystemExit(f"--config {config}: there are {', '.join(CONFIGS)}")
+        config = CONFIGS[config]
         self.run = Path(run)
         self.run.mkdir(parents=True, exist_ok=True)
+        self.log_file = open(self.run / "log.jsonl", "a", encoding="utf-8", buffering=1)
+        try:
+            fcntl.flock(self.log_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"{self.run}: another training runs in this folder") from None
         self.options = {**DEFAULTS, **(options or {})}
         self.shares = np.cumsum([tokens for _, tokens in stages])
         self.default_budget = float(self.shares[-1])
         self.shares = self.shares / self.shares[-1]
         self.checkpoint = self.run / "checkpoint.pt"
-        state = None
-        if self.checkpoint.exists():
-            state = torch.load(self.checkpoint, weights_only=False)
-        elif start:
-            state = torch.load(start, weights_only=False)
-            state["positions"] = {}
-        config = Config(**state["config"]) if state else CONFIGS[config]
-        self.model = Model(config).init(self.options["seed"])
+        source, state = self.checkpoint if self.checkpoint.exists() else start, None
+        if source:
+            state = checkpoint.load(source)
+            if state["config"] != config.to_dict():
+                raise SystemExit(f"{source}: of another shape ({state['config']}); name its --config or another --run")
+            if state["options"]["optimizer"] != self.options["optimizer"]:
+                raise SystemExit(f"{source}: of a training with --optimizer {state['options']['optimizer']}")
+            if source is start:
+                state["positions"] = {}
+        self.device = device
+        self.model = Model(config).init(self.options["seed"]).to(device)
         self.optimizers = Optimizers(self.model, self.options)
         self.step, self.tokens, self.seconds, positions = 0, 0, 0.0, {}
         if state:
@@ -119,7 +128,6 @@ class Trainer:
             self.streams.append(data.Stream(loaded[key], self.options["micro_tokens"],
                                             self.options["seed"] * 1000 + index, positions.get(index, 0)))
         self.valid = {Path(f).stem: read(f) for f in valid}
-        self.log_file = open(self.run / "log.jsonl", "a", encoding="utf-8", buffering=1)
         self.stop = False
 
     def budget(self):
@@ -143,6 +151,9 @@ class Trainer:
         self.log_file.write(line + "\n")
         print(line, flush=True)
 
+    def logits(self, batch):
+        return self.model(batch.inputs.to(self.device), batch.at.to(self.device))
+
     def train_step(self, budget):
         """One optimizer step over micro-batches of different lengths; returns (loss, tokens)."""
         stream, batches, tokens = self.streams[self.stage(budget)], [], 0
@@ -152,7 +163,7 @@ class Trainer:
         count = sum(len(b.at) for b in batches)
         total = 0.0
         for b in batches:
-            loss = F.cross_entropy(self.model(b.inputs, b.at), b.target, reduction="sum") / count
+            loss = F.cross_entropy(self.logits(b), b.target.to(self.device), reduction="sum") / count
             loss.backward()
             total += float(loss.detach())
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options["clip"])
@@ -174,7 +185,7 @@ class Trainer:
             order = np.argsort(sequences.length[:limit], kind="stable")
             for indices in data.cut(sequences.length, self.options["micro_tokens"], order):
                 b = data.pad(sequences, indices)
-                logits = self.model(b.inputs, b.at)
+                logits = self.logits(b).cpu()
                 loss += float(F.cross_entropy(logits, b.target, reduction="sum"))
                 hit = logits.argmax(-1) == b.target
                 wrong = np.zeros(len(indices), dtype=bool)
@@ -199,7 +210,7 @@ class Trainer:
             if not decaying and self.tokens >= (1 - self.options["decay"]) * budget:
                 decaying = True  # from here a longer training would have to go back: keep this point
                 if not (self.run / "stable.pt").exists():
-                    save(self.run / "stable.pt", self.state())
+                    checkpoint.save(self.run / "stable.pt", self.state())
             begin = time.monotonic()
             loss, tokens = self.train_step(budget)
             self.seconds += time.monotonic() - begin
@@ -214,16 +225,20 @@ class Trainer:
                 losses, seen, mark = [], 0, now
                 budget = self.budget()
             if now - saved > checkpoint_minutes * 60:
-                save(self.checkpoint, self.state())
+                checkpoint.save(self.checkpoint, self.state())
                 saved = time.monotonic()
             if self.valid and now - validated > valid_minutes * 60:
                 self.log(step=self.step, tokens=self.tokens, valid=self.validate())
                 validated = mark = time.monotonic()
                 seen = 0
-        save(self.checkpoint, self.state())
+        checkpoint.save(self.checkpoint, self.state())
         if self.valid and not self.stop:
             self.log(step=self.step, tokens=self.tokens, valid=self.validate())
         for s, handler in previous:
             signal.signal(s, handler)
-        self.log_file.close()
+        self.close()
         return self
+
+    def close(self):
+        """Lets another training use the folder."""
+        self.log_file.close()
