@@ -14,7 +14,7 @@ inline constexpr std::size_t kMaxBytes = 64 * 1024;  // of the schema as JSON te
 inline constexpr int kMaxDepth = 32;                 // levels of JSON, also after references
 // References can multiply: a schema of a few lines may stand for a billion nodes.
 inline constexpr std::size_t kMaxNodes = 10'000;
-// Patterns run in polynomial time, which is short only for short patterns and subjects.
+// The parser of regular expressions is recursive.
 inline constexpr std::size_t kMaxPatternBytes = 256;
 
 // Whether `value` has more than `levels` levels of arrays and objects. Safe for any depth.

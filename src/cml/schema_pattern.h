@@ -2,30 +2,28 @@
 // The regular expressions of "pattern" and "patternProperties", in bounded time and stack.
 #pragma once
 
-#include <cstddef>
-#include <regex>
-#include <stdexcept>
+// Steps before a search is given up, some 50 ms: a hostile pattern may need exponentially many.
+#define BOOST_REGEX_MAX_STATE_COUNT 1000000
+
 #include <string>
+
+#include <boost/regex.hpp>
 
 namespace asynclm::schema {
 
 // valijson's interface for an engine; errors are exceptions, which ArgumentValidator turns into
-// values. The usual mode of std::regex backtracks: exponential time, and a stack as deep as the
-// subject is long. libstdc++'s polynomial mode does neither, and refuses back-references.
+// values. Not std::regex: it recurses for each character of the subject, and never gives up.
 class PatternEngine {
  public:
-  static constexpr std::size_t kMaxSubjectBytes = 1024;
-
   explicit PatternEngine(const std::string& pattern)
-      : regex_(pattern, std::regex_constants::ECMAScript | std::regex_constants::__polynomial) {}
+      : regex_(pattern, boost::regex::ECMAScript | boost::regex::nosubs) {}
 
   static bool search(const std::string& subject, const PatternEngine& engine) {
-    if (subject.size() > kMaxSubjectBytes) throw std::length_error("subject of a pattern");
-    return std::regex_search(subject, engine.regex_);
+    return boost::regex_search(subject, engine.regex_);
   }
 
  private:
-  std::regex regex_;
+  boost::regex regex_;
 };
 
 }  // namespace asynclm::schema
