@@ -265,8 +265,8 @@ Result<void> LlamaEngine::open_context(const LlamaOptions& options) {
                 std::format("context_tokens {} times max_sequences {} is too large",
                             info_.context_tokens, info_.max_sequences));
   }
-  // One core is left to the tools: with all cores busy elsewhere, ggml's threads wait for each other
-  // and decoding falls to a small part of its speed.
+  // One core is left to the tools: with all cores busy elsewhere, ggml's threads wait for each
+  // other and decoding falls to a small part of its speed.
   const auto cores = static_cast<std::int32_t>(
       std::min<unsigned>(std::thread::hardware_concurrency(), GGML_MAX_N_THREADS));
   const std::int32_t threads = options.threads > 0 ? options.threads : std::max(1, cores - 1);
@@ -337,7 +337,9 @@ Result<void> LlamaEngine::decode(std::span<const DecodeItem> items, std::span<To
 
   abort_.begin();
   Result<void> done = run(items, sampled);
-  if (!abort_.end()) done = fail(ErrorCode::cancelled, "decode was aborted on request");
+  if (!abort_.end() && (done || done.error().code != ErrorCode::cancelled)) {
+    done = fail(ErrorCode::cancelled, "decode was to be aborted, but had come to its end");
+  }
   if (!done) {
     if (Result<void> restored = roll_back(items); !restored) {
       done.error().message += "; " + restored.error().message;
@@ -399,7 +401,7 @@ Result<void> LlamaEngine::run_batch(std::span<const DecodeItem> items, std::span
 
 Result<void> LlamaEngine::compute() {
   // libllama asks the abort callback on the CPU only; on a GPU this is the place.
-  if (abort_.requested()) return fail(ErrorCode::cancelled, "decode was aborted");
+  if (abort_.requested()) return fail(ErrorCode::cancelled, "decode was aborted between batches");
   const LlamaErrorLines errors;
   try {
     switch (const std::int32_t code = llama_decode(context_.get(), batch_.view())) {
@@ -408,7 +410,7 @@ Result<void> LlamaEngine::compute() {
       case 1:
         return fail(ErrorCode::engine, "libllama found no room in its KV cache");
       case 2:
-        return fail(ErrorCode::cancelled, "decode was aborted");
+        return fail(ErrorCode::cancelled, "decode was aborted within a batch");
       default:
         return fail(ErrorCode::engine,
                     std::format("llama_decode failed with {}{}", code, errors.text()));
