@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Targets lint_format and lint_tidy; `./dev test lint` builds them. Part of the build and not of ctest, so
+# Targets lint_format and lint_tidy; `./dev test lint` builds them. `./dev build dev format` formats all files. Part of the build and not of ctest, so
 # that the build tool runs them side by side and only for what changed.
 
 file(GLOB_RECURSE lint_files CONFIGURE_DEPENDS
@@ -21,6 +21,8 @@ asynclm_lint_tool(CLANG_TIDY clang-tidy)
 
 add_custom_target(lint_format VERBATIM
   COMMAND ${CLANG_FORMAT} --dry-run -Werror ${lint_files} ${CLANG_FORMAT_MISSING})
+
+add_custom_target(format VERBATIM COMMAND ${CLANG_FORMAT} -i ${lint_files} ${CLANG_FORMAT_MISSING})
 
 set(tidy_stamps)
 foreach(source IN LISTS library_sources cli_sources)
