@@ -21,6 +21,7 @@ class LayersTest(unittest.TestCase):
             ("src/engine/llama_engine.cc", "#include <ggml-backend.h>"),
             ("src/tools/a.cc", "#include <boost/asio.hpp>"),
             ("src/cli/a.cc", '#include "oracle/oracle.h"'),
+            ("src/session/a_test.cc", '#include "oracle/oracle_test_support.h"'),
             ("src/cml/a.cc", '// #include "session/a.h" would be wrong'),
             ("include/asynclm/a.h", "#include <nlohmann/json.hpp>"),
         ]:
@@ -42,6 +43,8 @@ class LayersTest(unittest.TestCase):
             ("include/asynclm/a.h", "#include <sqlite3.h>"),
             ("include/asynclm/a.h", '#include "base/clock.h"'),
             ("src/session/a.cc", '#include "a.h"'),
+            ("src/session/a_test.cc", '#include "oracle/oracle.h"'),
+            ("src/session/a.cc", '#include "oracle/oracle_test_support.h"'),
             ("src/base/a.cc", "#include <boost/nowide/utf/utf.hpp>"),
             ("src/server/a.cc", ""),
         ]:
