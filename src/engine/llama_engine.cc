@@ -94,7 +94,7 @@ class Batch {
 // Tells model files apart, also those of the same shape: pieces from all over the file.
 Result<std::uint64_t> model_fingerprint(const std::string& path) {
   constexpr std::int64_t kPieces = 16;
-  constexpr std::int64_t kPieceBytes = 64 * 1024;
+  constexpr std::int64_t kPieceBytes = 65536;
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   const std::int64_t size = file.tellg();
   std::vector<char> piece(kPieceBytes);
@@ -510,17 +510,23 @@ Result<void> LlamaEngine::load_state(SequenceId sequence, std::span<const std::b
   if (tokens == 0 && payload.empty()) return {};
   const LlamaErrorLines errors;
   const auto* const data = reinterpret_cast<const std::uint8_t*>(payload.data());
-  std::size_t read = 0;
+  std::string reason;
   try {
-    read = llama_state_seq_set_data(context_.get(), data, payload.size(), sequence);
-  } catch (const std::exception&) {  // reported below
-  }
-  if (read == payload.size() && llama_memory_seq_pos_max(memory_, sequence) == tokens - 1 &&
-      (tokens == 0 || llama_memory_seq_pos_min(memory_, sequence) == 0)) {
-    return {};
+    if (llama_state_seq_set_data(context_.get(), data, payload.size(), sequence) ==
+            payload.size() &&
+        llama_memory_seq_pos_max(memory_, sequence) == tokens - 1 &&
+        (tokens == 0 || llama_memory_seq_pos_min(memory_, sequence) == 0)) {
+      return {};
+    }
+    reason = errors.text();
+  } catch (const std::exception& error) {
+    reason = std::string(": ") + error.what();
   }
   clear_cells(sequence);
-  return fail(ErrorCode::engine, "libllama cannot read the sequence's state" + errors.text());
+  return fail(ErrorCode::engine,
+              "libllama cannot read the sequence's state; it fits only engines "
+              "of the same max_sequences" +
+                  reason);
 }
 
 }  // namespace

@@ -404,6 +404,34 @@ TEST_F(LlamaEngineTest, AStateLongerThanTheContextIsRefused) {
   EXPECT_EQ(other->length(b), 0);
 }
 
+TEST_F(LlamaEngineTest, AStateFitsEnginesWithAsManySequences) {
+  const auto engine = make(options());
+  ASSERT_TRUE(engine->create({}).has_value());
+  const SequenceId a = engine->create(kWarm).value();
+  append(*engine, a, prompt(100));
+  const std::vector<std::byte> state = engine->save(a).value();
+  const std::vector<Token> expected = generate(*engine, a, prompt(3, 1), 20);
+
+  LlamaOptions smaller = options();
+  smaller.context_tokens = 300;
+  smaller.batch_tokens = 64;
+  const auto other = make(smaller);
+  const SequenceId b = other->create({}).value();
+  const Result<void> restored = other->restore(b, state);
+  ASSERT_TRUE(restored.has_value()) << restored.error().message;
+  EXPECT_EQ(generate(*other, b, prompt(3, 1), 20), expected);
+
+  smaller.max_sequences = 2;
+  const auto fewer = make(smaller);
+  const SequenceId c = fewer->create(kWarm).value();
+  const Result<void> refused = fewer->restore(c, state);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_NE(refused.error().message.find("max_sequences"), std::string::npos)
+      << refused.error().message;
+  EXPECT_EQ(fewer->length(c), 0);
+  EXPECT_EQ(generate(*fewer, c, prompt(10), 5), alone(kWarm, prompt(10), 5));
+}
+
 TEST_F(LlamaEngineTest, AForkContinuesExactlyAndAlone) {
   const auto engine = make(options());
   const SequenceId a = engine->create(kWarm).value();

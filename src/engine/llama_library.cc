@@ -19,6 +19,12 @@
 namespace asynclm {
 namespace {
 
+#ifdef ASYNCLM_LLAMA_BUILT_WITH
+constexpr std::string_view kBuiltWith = ASYNCLM_LLAMA_BUILT_WITH;
+#else
+constexpr std::string_view kBuiltWith;
+#endif
+
 // Enough for the chain of causes that libllama logs for one failed call.
 constexpr std::size_t kMaxLogBytes = 1024;
 
@@ -117,7 +123,7 @@ Result<std::string> check_llama_versions(std::string_view llama, std::string_vie
   if (!ggml_text) return ggml_text;
   const std::optional<Version> built = parse_version(built_with);
   const std::optional<Version> have = parse_version(llama);
-  if (built && (built->major != have->major || built->minor != have->minor)) {
+  if (built && have && (built->major != have->major || built->minor != have->minor)) {
     return fail(ErrorCode::unsupported,
                 std::format("asynclm was built with libllama {}, but libllama {} was loaded; its "
                             "interface may differ: build asynclm again, or put the other library "
@@ -128,11 +134,6 @@ Result<std::string> check_llama_versions(std::string_view llama, std::string_vie
 }
 
 Result<std::string> start_llama_library() {
-#ifdef ASYNCLM_LLAMA_BUILT_WITH
-  constexpr std::string_view kBuiltWith = ASYNCLM_LLAMA_BUILT_WITH;
-#else
-  constexpr std::string_view kBuiltWith;
-#endif
   // Initialised once; later callers wait, then share the result.
   static const Result<std::string> result = []() -> Result<std::string> {
     Result<std::string> text = check_llama_versions(llama_version(), ggml_version(), kBuiltWith);
