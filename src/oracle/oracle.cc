@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <format>
+#include <utility>
 
 #include "cml/call_syntax.h"
 
@@ -132,10 +133,9 @@ void Oracle::write_call(const Session& session, std::size_t index) {
   Json arguments = Json::object();
   for (const TaskArgument& argument : call.arguments) {
     arguments[argument.name] =
-        argument.from
-            ? result_as_argument(session.calls()[*progress_[*argument.from].key].result, tool,
-                          argument.name)
-            : argument.value;
+        argument.from ? result_as_argument(session.calls()[*progress_[*argument.from].key].result,
+                                           tool, argument.name)
+                      : argument.value;
   }
   write(Marker::call);
   write(call_id(*progress_[index].key));
@@ -169,7 +169,8 @@ bool Oracle::write_report(const Session& session) {
       for (const TaskArgument& argument : task_->calls[i].arguments) {
         if (argument.from && lost[*argument.from]) lost[i] = true;
       }
-      if (lost[i]) text += not_run_line(task_->calls[i]);
+      if (!lost[i] || std::exchange(progress_[i].reported, true)) continue;
+      text += not_run_line(task_->calls[i]);
     }
   }
   write(text);

@@ -261,7 +261,6 @@ void Session::Impl::on_stop(Token token, Time now) {
     // The model stopped without a trap: its calls' results are delivered all the same, and it may
     // go on. The end token does not enter the context; a trap stands in its place, so that the
     // context stays one that the model was trained on.
-    if (!has_room(1)) return finish(FinishReason::context_full, now);
     append_control(Marker::trap);
     return on_trap(now);
   }

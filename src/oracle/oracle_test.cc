@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "oracle/oracle.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "oracle/oracle_test_support.h"
+
+namespace asynclm {
+namespace {
+
+// 10 ms a token, appended tokens for nothing: times can be counted by hand.
+constexpr SimulationCosts kCosts{.per_token = from_ms(10), .per_appended_token = {}};
+constexpr Mode kModes[] = {Mode::sync, Mode::sync_parallel, Mode::async};
+
+OracleRun run(Mode mode, const std::vector<ToolSpec>& tools, const Task& task,
+              Policy policy = Policy::lpt) {
+  OracleRun out = run_oracle(mode, tools, {task}, kCosts, policy);
+  EXPECT_FALSE(out.error) << out.error->message;
+  EXPECT_EQ(out.reason, FinishReason::stop);
+  return out;
+}
+
+const std::vector<ToolSpec> kTools = {make_tool("f", 100), make_tool("g", 300)};
+
+// Two independent calls and something to say, f first. Each block is 12 tokens, "hi\n" 3, each
+// report 11.
+Task two_calls() {
+  return {.user = "do it",
+          .calls = {make_call("f", "1", 100, "one"), make_call("g", "2", 300, "two")},
+          .say = "hi"};
+}
+
+TEST(Oracle, Async) {
+  const OracleRun out = run(Mode::async, kTools, two_calls());
+  // g is dispatched at 120 and f at 240 ms; the trap ends at 280, f returns at 340, and g at 420,
+  // when eight tokens of the report on f are written.
+  EXPECT_EQ(out.text,
+            "[CALL]a[HEAD]g(x=\"2\")[END][CALL]b[HEAD]f(x=\"1\")[END]hi\n[TRAP][END]"
+            "[INTR]b[HEAD]one[END]- f 1: o[INTR]a[HEAD]two[END]ne\n- g 2: two\n<|end_of_text|>");
+  EXPECT_EQ(out.answer, "hi\n- f 1: one\n- g 2: two\n");
+  EXPECT_EQ(to_ms(*out.calls[0].returned), 420);
+  EXPECT_EQ(to_ms(*out.calls[1].returned), 340);
+  EXPECT_EQ(to_ms(out.end), 340 + 110 + 110 + 10);
+}
+
+TEST(Oracle, SyncParallel) {
+  const OracleRun out = run(Mode::sync_parallel, kTools, two_calls());
+  EXPECT_EQ(out.text,
+            "[CALL]a[HEAD]g(x=\"2\")[END][CALL]b[HEAD]f(x=\"1\")[END]hi\n[TRAP][END]"
+            "[INTR]a[HEAD]two[END][INTR]b[HEAD]one[END]- g 2: two\n- f 1: one\n<|end_of_text|>");
+  EXPECT_EQ(to_ms(*out.calls[0].dispatched), 280);
+  EXPECT_EQ(to_ms(*out.calls[0].returned), 280 + 300);
+  EXPECT_EQ(to_ms(out.end), 580 + 110 + 110 + 10);
+}
+
+TEST(Oracle, Sync) {
+  const OracleRun out = run(Mode::sync, kTools, two_calls());
+  EXPECT_EQ(out.text,
+            "[CALL]a[HEAD]g(x=\"2\")[END][INTR]a[HEAD]two[END][CALL]b[HEAD]f(x=\"1\")[END]"
+            "[INTR]b[HEAD]one[END]hi\n- g 2: two\n- f 1: one\n<|end_of_text|>");
+  EXPECT_EQ(to_ms(*out.calls[0].returned), 120 + 300);
+  EXPECT_EQ(to_ms(*out.calls[1].returned), 420 + 120 + 100);
+  EXPECT_EQ(to_ms(out.end), 640 + 30 + 110 + 110 + 10);
+}
+
+TEST(Oracle, AsWrittenKeepsTheUsersOrder) {
+  for (const Mode mode : kModes) {
+    const OracleRun out = run(mode, kTools, two_calls(), Policy::as_written);
+    ASSERT_EQ(out.calls.size(), 2U);
+    EXPECT_EQ(out.calls[0].name, "f");
+    EXPECT_EQ(out.calls[1].name, "g");
+  }
+}
+
+TEST(Oracle, TheLongestEstimateFirst) {
+  // Estimates count, not how long the calls really take; equal ones go by name as in the prompt,
+  // calls of one tool in the user's order.
+  const std::vector<ToolSpec> tools = {make_tool("z", 50), make_tool("b", 200), make_tool("a", 200),
+                                       make_tool("q", 900)};
+  const Task task{.user = "go",
+                  .calls = {make_call("z", "1", 900, "r"), make_call("b", "2", 10, "r"),
+                            make_call("q", "3", 10, "r"), make_call("a", "4", 10, "r"),
+                            make_call("b", "5", 10, "r")},
+                  .say = {}};
+  for (const Mode mode : kModes) {
+    std::string order;
+    for (const CallRecord& call : run(mode, tools, task).calls) {
+      order += call.name + call.arguments["x"].get<std::string>() + " ";
+    }
+    EXPECT_EQ(order, "q3 a4 b2 b5 z1 ") << to_string(mode);
+  }
+}
+
+TEST(Oracle, AResultIsUsedOnlyAfterItWasDelivered) {
+  // g needs f's result. Async has time to talk; the others wait.
+  const Task chain{.user = "go",
+                   .calls = {make_call("f", "1", 100, "one"), make_call_from("g", 0, 50, "two")},
+                   .say = "hi"};
+  EXPECT_EQ(run(Mode::async, kTools, chain).text,
+            "[CALL]a[HEAD]f(x=\"1\")[END]hi\n[TRAP][END][INTR]a[HEAD]one[END]"
+            "[CALL]b[HEAD]g(x=\"one\")[END]- f 1[INTR]b[HEAD]two[END]: one\n- g one: two\n"
+            "<|end_of_text|>");
+  EXPECT_EQ(run(Mode::sync_parallel, kTools, chain).text,
+            "[CALL]a[HEAD]f(x=\"1\")[END]hi\n[TRAP][END][INTR]a[HEAD]one[END]"
+            "[CALL]b[HEAD]g(x=\"one\")[END]- f 1: one\n[TRAP][END][INTR]b[HEAD]two[END]"
+            "- g one: two\n<|end_of_text|>");
+  EXPECT_EQ(run(Mode::sync, kTools, chain).text,
+            "[CALL]a[HEAD]f(x=\"1\")[END][INTR]a[HEAD]one[END][CALL]b[HEAD]g(x=\"one\")[END]"
+            "[INTR]b[HEAD]two[END]hi\n- f 1: one\n- g one: two\n<|end_of_text|>");
+}
+
+TEST(Oracle, ResultsBecomeNumbersWhereNumbersAreWanted) {
+  const std::vector<ToolSpec> tools = {make_tool("f", 100), make_tool("n", 100, "number"),
+                                       make_tool("i", 100, "integer")};
+  const auto argument = [&](const std::string& result, const std::string& tool) {
+    const Task chain{.user = "go",
+                     .calls = {make_call("f", "1", 10, result), make_call_from(tool, 0, 10, "r")},
+                     .say = {}};
+    return run(Mode::async, tools, chain).calls[1].code;
+  };
+  EXPECT_EQ(argument("17", "f"), R"(f(x="17"))");
+  EXPECT_EQ(argument("17", "i"), "i(x=17)");
+  EXPECT_EQ(argument("-2.5", "n"), "n(x=-2.5)");
+  EXPECT_EQ(argument("none", "i"), R"(i(x="none"))");
+  EXPECT_EQ(argument("a \"b\"\n\\", "f"), R"(f(x="a \"b\"\n\\"))");
+}
+
+TEST(Oracle, WhatNeedsAFailedCallIsNotRun) {
+  Task task{.user = "go",
+            .calls = {make_call("f", "1", 100, "no such file"), make_call_from("g", 0, 50, "two"),
+                      make_call_from("f", 1, 50, "three"), make_call("f", "4", 50, "four")},
+            .say = {}};
+  task.calls[0].result.outcome = Outcome::failed;
+  for (const Mode mode : kModes) {
+    const OracleRun out = run(mode, kTools, task);
+    EXPECT_EQ(out.calls.size(), 2U) << to_string(mode);
+    EXPECT_TRUE(out.text.contains("[HEAD]error: no such file[END]"));
+    for (const auto* const line :
+         {"- f 1 failed: no such file\n- g not run\n- f not run\n", "- f 4: four\n"}) {
+      EXPECT_TRUE(out.answer.contains(line)) << out.answer;
+    }
+  }
+}
+
+TEST(Oracle, WhatNeedsTwoFailedCallsIsReportedOnce) {
+  Task task{.user = "go",
+            .calls = {make_call("f", "1", 100, "no"), make_call("f", "2", 200, "no"),
+                      make_call_from("g", 0, 50, "two")},
+            .say = {}};
+  task.calls[0].result.outcome = Outcome::timed_out;
+  task.calls[1].result.outcome = Outcome::failed;
+  task.calls[2].arguments.push_back({.name = "y", .value = nullptr, .from = 1});
+  for (const Mode mode : kModes) {
+    EXPECT_EQ(run(mode, kTools, task).answer, "- f 1 failed: no\n- g not run\n- f 2 failed: no\n");
+  }
+}
+
+TEST(Oracle, OnlySomethingToSay) {
+  for (const Mode mode : kModes) {
+    const OracleRun out = run(mode, kTools, {.user = "go", .calls = {}, .say = "hello"});
+    EXPECT_EQ(out.text, "hello\n<|end_of_text|>");
+    EXPECT_EQ(to_ms(out.end), 70);
+  }
+  EXPECT_EQ(run(Mode::async, kTools, {.user = "go", .calls = {}, .say = {}}).text,
+            "<|end_of_text|>");
+}
+
+TEST(Oracle, IdsGoOnThroughAConversation) {
+  Task many{.user = "many", .calls = {}, .say = {}};
+  for (int i = 0; i < 15; ++i) many.calls.push_back(make_call("f", "1", 10, "r"));
+  for (const Mode mode : kModes) {
+    const OracleRun out = run_oracle(mode, kTools, {many, many}, kCosts);
+    ASSERT_FALSE(out.error) << out.error->message;
+    ASSERT_EQ(out.calls.size(), 30U);
+    EXPECT_EQ(out.calls[0].id, "a");
+    EXPECT_EQ(out.calls[25].id, "z");
+    EXPECT_EQ(out.calls[26].id, "aa");
+    EXPECT_EQ(out.calls[29].id, "ad");
+    EXPECT_TRUE(std::ranges::none_of(out.calls, &CallRecord::rejected));
+  }
+}
+
+TEST(Simulator, WhatTheModelWroteIsMarked) {
+  const OracleRun out = run(Mode::async, kTools, two_calls());
+  EXPECT_EQ(out.written,
+            "[CALL]a[HEAD]g(x=\"2\")[END][CALL]b[HEAD]f(x=\"1\")[END]hi\n[TRAP]"
+            "- f 1: one\n- g 2: two\n<|end_of_text|>");
+}
+
+TEST(Simulator, AppendedTokensCost) {
+  const Task say{.user = "go", .calls = {}, .say = "hi"};
+  const auto session = Session::create(quick_vocabulary(), kTools, {{"user", "go"}}, {});
+  const int prompt = session->token_counts().prompt;
+  // Four decode steps; the first appends the prompt, each other the token sampled before.
+  EXPECT_EQ(run_oracle(Mode::async, kTools, {say}, {from_ms(10), from_ms(1)}).end,
+            from_ms(4 * 10 + prompt - 1));
+}
+
+TEST(Simulator, SaysWhenItCannotGoOn) {
+  const FakeVocabulary vocabulary;
+  auto session = Session::create(vocabulary, kTools, {{"user", "go"}}, {});
+  FakeEngine engine(vocabulary);
+  const SequenceId sequence = *engine.create({});
+  engine.script(sequence, play({}, kNoToken));
+  const auto report = simulate(*session, engine, sequence, {}, kCosts, {});
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().code, ErrorCode::engine);
+}
+
+TEST(Simulator, LongAppendsAreCutToBatches) {
+  const FakeVocabulary vocabulary;
+  auto session = Session::create(vocabulary, kTools, {{"user", "go"}}, {});
+  FakeEngine engine(vocabulary, {.max_batch_tokens = 7});
+  const SequenceId sequence = *engine.create({});
+  engine.script(sequence, play({'h', 'i'}, vocabulary.control("<|end_of_text|>")));
+  const auto report = simulate(*session, engine, sequence, {}, kCosts, {});
+  ASSERT_TRUE(report) << report.error().message;
+  EXPECT_EQ(session->answer(), "hi");
+  EXPECT_EQ(spelled(vocabulary, engine.tokens(sequence)) + "<|end_of_text|>",
+            spelled(vocabulary, session->context()));
+}
+
+}  // namespace
+}  // namespace asynclm

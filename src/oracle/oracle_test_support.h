@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// For tests: tasks that are quickly written down, and the oracle's run of one on the virtual clock.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <asynclm/session.h>
+
+#include "cml/test_vocabulary.h"
+#include "engine/fake_engine.h"
+#include "oracle/oracle.h"
+#include "oracle/simulator.h"
+#include "oracle/task.h"
+
+namespace asynclm {
+
+// NAME(x: TYPE, y?: TYPE)
+inline ToolSpec make_tool(std::string name, int estimate_ms, const std::string& type = "string") {
+  ToolSpec tool;
+  tool.name = std::move(name);
+  tool.description = "a tool";
+  tool.estimate = std::chrono::milliseconds(estimate_ms);
+  tool.parameters = {{"type", "object"},
+                     {"properties", {{"x", {{"type", type}}}, {"y", {{"type", type}}}}},
+                     {"required", {"x"}}};
+  return tool;
+}
+
+inline TaskCall make_call(std::string tool, Json x, int duration_ms, std::string result) {
+  return {.tool = std::move(tool),
+          .arguments = {{.name = "x", .value = std::move(x), .from = {}}},
+          .result = {Outcome::returned, std::move(result)},
+          .duration = std::chrono::milliseconds(duration_ms)};
+}
+inline TaskCall make_call_from(std::string tool, std::size_t from, int duration_ms,
+                               std::string result) {
+  TaskCall call = make_call(std::move(tool), nullptr, duration_ms, std::move(result));
+  call.arguments[0].from = from;
+  return call;
+}
+
+// What a run of the oracle left behind.
+struct OracleRun {
+  std::string text;  // the context without the prompt, control tokens by their spelling
+  std::string answer;
+  std::vector<CallRecord> calls;
+  FinishReason reason{};
+  Time end{};
+  std::string written;  // the tokens that the model wrote
+  std::optional<Error> error;
+};
+
+// The session's limits are as good as none.
+inline OracleRun run_oracle(Mode mode, const std::vector<ToolSpec>& tools,
+                            const std::vector<Task>& tasks, const SimulationCosts& costs,
+                            Policy policy = Policy::lpt) {
+  const Vocabulary& vocabulary = quick_vocabulary();
+  const auto markers = *Markers::find(vocabulary);
+  SessionConfig config;
+  config.mode = mode;
+  config.context_tokens = config.max_generated = 1 << 20;
+  OracleRun out;
+  auto session = Session::create(vocabulary, tools, {{"user", tasks.front().user}}, config);
+  if (!session) {
+    out.error = session.error();
+    return out;
+  }
+  Oracle oracle(vocabulary, markers, tools, policy);
+  FakeEngine engine(vocabulary, {.context_tokens = config.context_tokens, .max_sequences = 1});
+  const SequenceId sequence = *engine.create({});
+  engine.script(sequence, [&](std::span<const Token>, std::span<const Token>) {
+    return oracle.next(*session);
+  });
+  for (const Task& task : tasks) {
+    if (&task != &tasks.front()) {
+      if (auto added = session->add_user_message(task.user, out.end); !added) {
+        out.error = added.error();
+        return out;
+      }
+    }
+    oracle.begin(task, *session);
+    const auto report =
+        simulate(*session, engine, sequence, out.end, costs, [&](CallKey key, const CallRecord&) {
+          const TaskCall& call = *oracle.call(key);
+          return SimulatedReturn{call.duration, call.result};
+        });
+    if (!report) {
+      out.error = report.error();
+      return out;
+    }
+    out.end = report->end;
+    for (const std::int32_t position : report->sampled) {
+      out.written += vocabulary.spelling(session->context()[static_cast<std::size_t>(position)]);
+    }
+  }
+  const auto prompt = static_cast<std::size_t>(session->token_counts().prompt);
+  out.text = spelled(vocabulary, session->context().subspan(prompt));
+  out.answer = session->answer();
+  out.calls = session->calls();
+  out.reason = std::get<Done>(session->step()).reason;
+  return out;
+}
+
+}  // namespace asynclm
