@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ctrl-C (and SIGTERM): the first asks for an orderly end, the second ends the process at once.
+#pragma once
+
+namespace asynclm {
+
+// One at a time. While it lives, the signals are counted instead of being deadly, and a closed pipe
+// is an error of writing instead of a death.
+class StopSignals {
+ public:
+  StopSignals();
+  ~StopSignals();
+  StopSignals(const StopSignals&) = delete;
+  StopSignals& operator=(const StopSignals&) = delete;
+
+  [[nodiscard]] bool stop_wanted() const;
+};
+
+}  // namespace asynclm
