@@ -9,7 +9,6 @@ import os
 import pty
 import re
 import select
-import signal
 import struct
 import subprocess
 import sys
@@ -281,7 +280,7 @@ class Replay(CliTest):
             terminal.raw = b""  # the picture may have been under way
             terminal.wait_for("model")
             terminal.wait_for("\x1b[J")
-            lines = terminal.raw.decode().split("\n")
+            lines = re.split(r"[\r\n]+", terminal.raw.decode())
             self.assertLess(max(map(width, lines[1:])), columns)
         terminal.send(b"\x03")
         self.assertEqual(terminal.finish()[0], 1)

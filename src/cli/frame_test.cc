@@ -47,9 +47,11 @@ TEST(Frame, ARunInTheMiddle) {
   EXPECT_EQ(picture(until(250ms), 250ms, {.columns = 60, .colour = false}),
             "async waiting for a, b\n"
             "I will look.\n"
-            "model                    █████████████████░░░░         250 ms\n"
-            "a count_lines(path=\"src… ········▒▒▒▒▒▒▒▒▒▒▒▒▒         150 ms\n"
-            "b fetch()                            ▒▒▒▒▒▒▒▒▒         100 ms\n");
+            "model                    █████████████████░░░░        250 ms\n"
+            "a count_lines(path=\"src…         ▒▒▒▒▒▒▒▒▒▒▒▒▒        150 ms\n"
+            "b fetch()                            ▒▒▒▒▒▒▒▒▒        100 ms\n"
+            "                         0 ────── 150 ms ── 300 ms\n"
+            "█ generating  ░ waiting  ◆ interrupt  ▒ running\n");
 }
 
 TEST(Frame, TheEnd) {

@@ -191,7 +191,7 @@ void RunCommand::print_runs(const std::vector<ComparedRun>& runs) const {
     print_answer(std::cout, run.report, columns);
   }
   std::cout << '\n';
-  constexpr int kPlainColumns = 80;
+  constexpr int kPlainColumns = 100;
   for (const FrameLine& line : comparison_table(runs, columns > 0 ? columns : kPlainColumns)) {
     std::cout << line.text << '\n';
   }

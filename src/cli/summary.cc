@@ -37,6 +37,25 @@ std::string problem_text(const CallRecord& call) {
   return cut_to_columns(printable(text, LineBreaks::escape), kMaxResultColumns);
 }
 
+using Row = std::vector<std::string>;
+
+std::vector<std::size_t> column_widths(const std::vector<Row>& rows) {
+  std::vector<std::size_t> widths(rows.front().size(), 0);
+  for (const Row& row : rows) {
+    for (std::size_t x = 0; x < row.size(); ++x) widths[x] = std::max(widths[x], row[x].size());
+  }
+  return widths;
+}
+
+// With borders, and so many blanks on both sides of a cell.
+int table_columns(const std::vector<Row>& rows, int blanks) {
+  int total = 1;
+  for (const std::size_t width : column_widths(rows)) {
+    total += static_cast<int>(width) + 2 * blanks + 1;
+  }
+  return total;
+}
+
 }  // namespace
 
 bool task_succeeded(const RunReport& report) {
@@ -90,7 +109,6 @@ std::optional<double> speed_up(const std::vector<ComparedRun>& runs, const Compa
 }
 
 std::vector<FrameLine> comparison_table(const std::vector<ComparedRun>& runs, int columns) {
-  using Row = std::vector<std::string>;
   std::vector<Row> rows = {
       {"mode", "wall ms", "generating", "waiting", "overlap", "calls ok", "tokens", "speed-up"}};
   for (const ComparedRun& run : runs) {
@@ -105,34 +123,27 @@ std::vector<FrameLine> comparison_table(const std::vector<ComparedRun>& runs, in
                     : task_succeeded(report) ? "-"
                                       : "failed"});
   }
-  constexpr int kWideTable = 80;
-  const bool wide = columns >= kWideTable;
+  // The widest form that fits: with blanks around the cells, without them, modes as columns.
   std::vector<Row> cells = rows;
-  if (!wide) {
+  int blanks = 1;
+  if (table_columns(cells, blanks) > columns) blanks = 0;
+  if (table_columns(cells, blanks) > columns) {
     cells.assign(rows.front().size(), Row(rows.size()));
     for (std::size_t y = 0; y < rows.size(); ++y) {
       for (std::size_t x = 0; x < rows[y].size(); ++x) cells[x][y] = rows[y][x];
     }
     // "sync-parallel" over the widest number leaves no room on 40 columns.
-    for (std::string& name : cells.front()) {
-      if (name == "sync-parallel") name = "parallel";
-    }
+    std::ranges::replace(cells.front(), "sync-parallel", "parallel");
   }
+  const int total = table_columns(cells, blanks);
 
-  // Numbers to the right; a blank on either side where there is room.
-  std::vector<std::size_t> widths(cells.front().size(), 0);
-  for (const Row& line : cells) {
-    for (std::size_t x = 0; x < line.size(); ++x) widths[x] = std::max(widths[x], line[x].size());
-  }
-  int total = 1;
-  for (std::size_t x = 0; x < widths.size(); ++x) {
-    for (Row& line : cells) {
-      std::string& cell = line[x];
-      const std::string fill(widths[x] - cell.size(), ' ');
-      cell = x == 0 ? cell + fill : fill + cell;
-      if (wide) cell = " " + cell + " ";
+  const std::vector<std::size_t> widths = column_widths(cells);
+  const std::string around(static_cast<std::size_t>(blanks), ' ');
+  for (Row& line : cells) {
+    for (std::size_t x = 0; x < line.size(); ++x) {
+      const std::string fill(widths[x] - line[x].size(), ' ');
+      line[x] = around + (x == 0 ? line[x] + fill : fill + line[x]) + around;
     }
-    total += static_cast<int>(widths[x]) + (wide ? 3 : 1);
   }
   ftxui::Table table(cells);
   table.SelectAll().Border(ftxui::LIGHT);

@@ -257,8 +257,11 @@ TEST_F(RuntimeTest, CancelOfWhatIsOverOrUnknownDoesNothing) {
 
 TEST_F(RuntimeTest, MoreSessionsThanSequencesTakeTurns) {
   make({"[CALL]a[HEAD]echo(text=\"1\")[END][TRAP]done"}, {.max_sequences = 2});
-  std::vector<RunId> runs;
-  for (int i = 0; i < 7; ++i) runs.push_back(start());
+  engine->close_gate();
+  std::vector<RunId> runs = {start()};
+  engine->await_decode();
+  for (int i = 0; i < 6; ++i) runs.push_back(start());
+  engine->open_gate();
   for (const RunId run : runs) EXPECT_EQ(wait(run).answer, "done");
   EXPECT_EQ(engine->most_sequences(), 2U);
 }
