@@ -20,14 +20,12 @@ find_package(Threads REQUIRED)
 find_package(nlohmann_json 3.11 CONFIG REQUIRED)
 find_package(valijson CONFIG REQUIRED)
 find_package(minja CONFIG REQUIRED)
-# 1.88 made Boost.Process v2 the one behind <boost/process.hpp>.
-find_package(Boost 1.88 CONFIG REQUIRED COMPONENTS headers filesystem process)
+# Headers alone: Asio, Regex, Nowide's UTF-8.
+find_package(Boost 1.81 CONFIG REQUIRED COMPONENTS headers)
 find_package(CLI11 2.4 CONFIG REQUIRED)
 find_package(ftxui 6 CONFIG REQUIRED)
-find_package(spdlog 1.12 CONFIG REQUIRED)
 find_package(GTest 1.14 CONFIG REQUIRED)
 
-# valijson's nlohmann adapter, as a target like the others; it reports through its results, not by
-# exceptions, only where this is not defined, and its package defines it.
+# valijson with its nlohmann-json adapter, as one target.
 add_library(asynclm_json_schema INTERFACE)
 target_link_libraries(asynclm_json_schema INTERFACE valijson nlohmann_json::nlohmann_json)
