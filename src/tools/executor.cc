@@ -113,11 +113,12 @@ Executor::Executor(const Toolbox& tools, const ExecutorOptions& options)
 Executor::~Executor() {
   asio::post(impl_->io, [impl = impl_.get()] {
     impl->cancel_all();
-    impl->io_guard.reset();  // run() returns when the last process and function has ended
+    impl->io_guard.reset();  // run() returns when the last process is gone
   });
   impl_->io_thread.join();
   impl_->pool_guard.reset();
-  impl_->pool_threads.clear();
+  impl_->pool_threads
+      .clear();  // joins: functions may still run, but nobody waits for their results
 }
 
 Executor::Handle Executor::start(const std::string& tool, Json arguments,
@@ -218,7 +219,7 @@ void Executor::Impl::run_on_pool(const CallPtr& call, const ToolFunction& functi
     }
   }
   ++functions;
-  asio::post(pool, [this, call, &function, guard = asio::make_work_guard(io)] {
+  asio::post(pool, [this, call, &function] {
     CallResult result =
         run_function(function, call->arguments, call->stop.get_token(), options.max_output_bytes);
     asio::post(io, [this, call, result = std::move(result)]() mutable {

@@ -71,16 +71,7 @@ Result<Pipe> make_pipe() {
   if (::pipe2(fds, O_CLOEXEC) != 0) {
     return fail(ErrorCode::io, std::generic_category().message(errno));
   }
-  Pipe pipe{Fd(fds[0]), Fd(fds[1])};
-  // Where the host has closed its own stdin, stdout or stderr, the pipe may have got their numbers,
-  // and putting one end into place in the child would overwrite the other.
-  for (Fd* end : {&pipe.read, &pipe.write}) {
-    if (end->get() > STDERR_FILENO) continue;
-    const int moved = ::fcntl(end->get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    if (moved < 0) return fail(ErrorCode::io, std::generic_category().message(errno));
-    end->reset(moved);
-  }
-  return pipe;
+  return Pipe{Fd(fds[0]), Fd(fds[1])};
 }
 
 // What a child begins with: posix_spawn's two objects, which must be destroyed.
