@@ -6,6 +6,8 @@
 #include <cctype>
 #include <format>
 #include <fstream>
+#include <numeric>
+#include <span>
 #include <string_view>
 #include <unordered_set>
 
@@ -74,11 +76,11 @@ class Generator {
       : words_(words), level_(level), random_(random) {}
 
   TaskSequence sequence() {
-    const int count = level_ == 1 ? random_.between(1, 2) : random_.between(1, 6);
+    const int count = random_.between(1, 6);
     while (static_cast<int>(tools_.size()) < count) add_tool();
     TaskSequence result;
     for (const Tool& tool : tools_) result.tools.push_back(spec(tool));
-    const int tasks = level_ == 1 ? random_.between(1, 3) : random_.between(1, level_);
+    const int tasks = level_ == 1 ? random_.between(2, 5) : random_.between(1, level_ - 1);
     for (int i = 0; i < tasks; ++i) result.tasks.push_back(task());
     return result;
   }
@@ -98,7 +100,7 @@ class Generator {
       case ValueKind::phrase: return words_.pick(random_) + " " + words_.pick(random_);
       case ValueKind::path: {
         string path = words_.pick(random_);
-        for (int i = random_.between(0, 2); i > 0; --i) path += "/" + words_.pick(random_);
+        for (int i = random_.between(0, 1); i > 0; --i) path += "/" + words_.pick(random_);
         if (random_.chance(0.6)) path += "." + string(random_.pick(kExtensions));
         return path;
       }
@@ -173,7 +175,7 @@ class Generator {
     if (std::ranges::find(kNeverNames, tool.name) != kNeverNames.end()) return;
     if (!used_.insert(tool.name).second || !used_.insert(tool.noun).second) return;
 
-    const int parameters = level_ == 1 ? 1 : random_.chance(0.7) ? 1 : random_.between(2, 3);
+    const int parameters = level_ == 1 || random_.chance(0.85) ? 1 : 2;
     std::unordered_set<string> names;
     while (static_cast<int>(tool.parameters.size()) < parameters) {
       const ValueKind kind = value_kind();
@@ -224,7 +226,7 @@ class Generator {
     const ValueKind kind = feeds ? feeds->kind : tool.result;
     const Json v = value(kind);
     string text = v.is_string() ? v.get<string>() : v.dump();
-    if (!feeds && random_.chance(0.2)) {
+    if (!feeds && random_.chance(0.12)) {
       switch (random_.between(0, 3)) {
         case 0: text += " " + words_.pick(random_); break;
         case 1: text = std::format("{{\"{}\": {}}}", words_.pick(random_), v.dump()); break;
@@ -269,14 +271,23 @@ class Generator {
                              random_.chance(0.5) ? "." : "");
       return out;
     }
-    int calls = level_ == 1 ? 1 : random_.between(1, random_.chance(0.3) ? 6 : 4);
+    int calls = level_ == 1 ? 1 : random_.between(1, random_.chance(0.3) ? 5 : 3);
+    // Mostly each tool once, as people's tasks do; some tools are asked for several times.
+    std::vector<size_t> order(tools_.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    random_.shuffle(std::span(order));
+    size_t taken = 0;
+    const auto next_tool = [&]() -> const Tool& {
+      if (taken >= order.size() || random_.chance(0.12)) return random_.pick(tools_);
+      return tools_[order[taken++]];
+    };
     std::vector<string> parts;
     while (calls > 0) {
-      const Tool& tool = random_.pick(tools_);
+      const Tool& tool = next_tool();
       string part = clause(out, tool, std::nullopt, nullptr);
       --calls;
       while (calls > 0 && level_ >= 3 && random_.chance(0.35)) {
-        const Tool& next = random_.pick(tools_);
+        const Tool& next = next_tool();
         part += chained(out, next);
         --calls;
       }
@@ -294,7 +305,7 @@ class Generator {
 
   string phrase() {
     string text = words_.pick(random_);
-    for (int i = random_.between(1, 7); i > 0; --i) text += " " + words_.pick(random_);
+    for (int i = random_.between(1, 4); i > 0; --i) text += " " + words_.pick(random_);
     return text;
   }
 
@@ -335,16 +346,16 @@ class Generator {
 
   string words_for(const Tool& tool, const string& object) {
     const double style = random_.uniform();
-    if (style < 0.50) {
+    if (style < 0.60) {
       const string preposition =
           random_.chance(0.6) ? tool.preposition : string(random_.pick(kPrepositions));
       return std::format("{} the {} {} {}", tool.verb, tool.noun, preposition, object);
     }
-    if (style < 0.62) return std::format("{} {} {}", tool.verb, tool.noun, object);
-    if (style < 0.72) return std::format("the {} {} {}", tool.noun, tool.preposition, object);
-    if (style < 0.84) return std::format("{} {} {}", tool.name, random_.chance(0.5) ? "on" : "with",
+    if (style < 0.70) return std::format("{} {} {}", tool.verb, tool.noun, object);
+    if (style < 0.78) return std::format("the {} {} {}", tool.noun, tool.preposition, object);
+    if (style < 0.87) return std::format("{} {} {}", tool.name, random_.chance(0.5) ? "on" : "with",
                                          object);
-    if (style < 0.92) {
+    if (style < 0.94) {
       return std::format("run {} with {} {}", tool.name, tool.parameters.front().name, object);
     }
     return std::format("use {} to {} the {} {} {}", tool.name, tool.verb, tool.noun,
@@ -422,7 +433,7 @@ Result<WordList> WordList::load(const std::string& path, Split split) {
   }
   WordList list;
   for (string word; std::getline(file, word);) {
-    const bool usable = word.size() >= 3 && word.size() <= 9 &&
+    const bool usable = word.size() >= 3 && word.size() <= 7 &&
                         std::ranges::all_of(word, [](char c) { return c >= 'a' && c <= 'z'; });
     // One word in eight is held out.
     if (usable && (hash_word(word) % 8 == 0) == (split == Split::held_out)) {
@@ -431,7 +442,7 @@ Result<WordList> WordList::load(const std::string& path, Split split) {
   }
   if (list.words_.size() < 100) {
     return fail(ErrorCode::invalid_argument,
-                std::format("the word list '{}' has only {} usable words (3 to 9 lower-case "
+                std::format("the word list '{}' has only {} usable words (3 to 7 lower-case "
                             "letters): at least 100 are needed",
                             path, list.words_.size()));
   }

@@ -19,7 +19,7 @@ enum class Split : std::uint8_t { train, held_out };
 
 class WordList {
  public:
-  // One word a line; only lower-case ASCII words of 3 to 9 letters are used. not_found / io.
+  // One word a line; only lower-case ASCII words of 3 to 7 letters are used. not_found / io.
   [[nodiscard]] static Result<WordList> load(const std::string& path, Split split);
 
   [[nodiscard]] const std::string& pick(Random& random) const { return random.pick(words_); }
@@ -29,9 +29,9 @@ class WordList {
   std::vector<std::string> words_;
 };
 
-// How hard the tasks are; each level contains the ones below it.
-//   1: one tool or two, one call     2: several tools, independent calls, text to write
-//   3: chains, errors, several tasks in one conversation
+// How hard the tasks are. 1: one call a task, several tasks in one conversation: which tool is
+// meant, and copying; 2: several independent calls, text to write; 3: chains, errors, two tasks in
+// one conversation.
 inline constexpr int kLevels = 3;
 
 [[nodiscard]] TaskSequence make_tasks(const WordList& words, int level, Random& random);
