@@ -71,8 +71,8 @@ TEST_F(DriveTest, SinksSeeTheWholeRun) {
 TEST_F(DriveTest, StopCancelsTheRun) {
   make("Hello.");
   engine->close_gate();  // this run would never end
-  const auto report = drive(*runtime, request(), test_header(), sinks,
-                            [this] { return recorder.ticks > 1; });
+  const auto report =
+      drive(*runtime, request(), test_header(), sinks, [this] { return recorder.ticks > 1; });
   ASSERT_TRUE(report);
   EXPECT_EQ(report->finish, FinishReason::cancelled);
   EXPECT_EQ(recorder.ends, 1);

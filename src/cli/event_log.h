@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The event log: JSON lines. For each run a header, its events, and the report that closes it; a log
-// may hold several runs, one after the other.
+// The event log: JSON lines. For each run a header, its events, and the report that closes it; a
+// log may hold several runs, one after the other.
 #pragma once
 
 #include <cstddef>

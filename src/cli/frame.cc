@@ -60,13 +60,13 @@ Element draw(Cell cell, std::size_t count, bool colour) {
 class Track {
  public:
   Track(int width, Time end)
-      : cells_(static_cast<std::size_t>(width), Cell::blank), end_(static_cast<double>(end.count())) {}
+      : cells_(static_cast<std::size_t>(width), Cell::blank),
+        end_(static_cast<double>(end.count())) {}
 
   [[nodiscard]] std::size_t cell_at(Time time) const {
     const double share = static_cast<double>(time.count()) / end_;
     const double index = std::floor(share * static_cast<double>(cells_.size()));
-    return static_cast<std::size_t>(
-        std::clamp(index, 0.0, static_cast<double>(cells_.size()) - 1));
+    return static_cast<std::size_t>(std::clamp(index, 0.0, static_cast<double>(cells_.size()) - 1));
   }
   // At least one cell, however short.
   void paint(Time from, Time to, Cell cell) {
@@ -121,8 +121,8 @@ std::string axis(int width, Time end) {
   const std::string right = label(end);
   const std::string middle = label(end / 2);
   const int left_gap = width / 2 - static_cast<int>(middle.size()) / 2 - 1;
-  const int right_gap = width - 1 - left_gap - static_cast<int>(middle.size()) -
-                        static_cast<int>(right.size());
+  const int right_gap =
+      width - 1 - left_gap - static_cast<int>(middle.size()) - static_cast<int>(right.size());
   const auto rule = [](int count) {
     std::string line = " ";
     for (int i = 2; i < count; ++i) line += "─";
@@ -187,9 +187,9 @@ Element call_row(const TimelineCall& call, const Layout& place, Time now, Time e
   if (call.returned && call.delivered) track.paint(returned, *call.delivered, Cell::held);
   Cell bar = Cell::running;
   if (call.outcome) {
-    bar = call.ok()                               ? Cell::returned
+    bar = call.ok()                            ? Cell::returned
           : call.outcome == Outcome::cancelled ? Cell::cancelled
-                                                  : Cell::failed;
+                                               : Cell::failed;
   }
   if (call.dispatched) {
     track.paint(*call.dispatched, returned, bar);
@@ -267,7 +267,8 @@ std::vector<FrameLine> render_frame(const Timeline& timeline, Time now,
 
   rows.push_back(model_row(timeline, place, now, end));
   if (shown_calls < calls) {
-    rows.push_back(ftxui::text(std::format("… {} earlier calls", calls - shown_calls)) | ftxui::dim);
+    rows.push_back(ftxui::text(std::format("… {} earlier calls", calls - shown_calls)) |
+                   ftxui::dim);
   }
   for (int i = calls - shown_calls; i < calls; ++i) {
     rows.push_back(call_row(timeline.calls[static_cast<std::size_t>(i)], place, now, end));

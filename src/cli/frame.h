@@ -10,8 +10,8 @@
 namespace asynclm {
 
 struct FrameOptions {
-  int columns = 80;    // no line is wider
-  int max_rows = 24;   // 0: as many as there are
+  int columns = 80;   // no line is wider
+  int max_rows = 24;  // 0: as many as there are
   bool colour = true;
   bool final = false;  // the run is over: without the text, the axis ends with the run
 };

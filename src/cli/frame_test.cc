@@ -67,12 +67,14 @@ TEST(Frame, TheEnd) {
 
 TEST(Frame, NoLineIsWiderThanTheTerminal) {
   Timeline timeline = until(500ms);
-  timeline.text += std::string(300, 'w') + " 漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字";
+  timeline.text +=
+      std::string(300, 'w') + " 漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字";
   timeline.calls[0].label = "漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字\x1b[2J";
   timeline.calls[0].id = std::string(100, 'i');
   for (const bool final : {false, true}) {
     for (const int columns : {16, 20, 39, 40, 59, 60, 80, 99, 100, 200}) {
-      for (const FrameLine& line : render_frame(timeline, 700ms, {.columns = columns, .final = final})) {
+      for (const FrameLine& line :
+           render_frame(timeline, 700ms, {.columns = columns, .final = final})) {
         EXPECT_LE(line.columns, columns);
         EXPECT_EQ(line.columns, ftxui::string_width(plain(line.text)));
         EXPECT_THAT(plain(line.text), Not(AnyOf(HasSubstr("\n"), HasSubstr("\r"))));
@@ -93,7 +95,8 @@ TEST(Frame, AsManyRowsAsThereAreAtMost) {
   for (int i = 0; i < 60; ++i) timeline.calls.push_back(timeline.calls[1]);
   for (int i = 0; i < 60; ++i) timeline.text += "line\n";
   for (int rows = 4; rows < 90; ++rows) {
-    EXPECT_LE(render_frame(timeline, 250ms, {.max_rows = rows}).size(), static_cast<std::size_t>(rows));
+    EXPECT_LE(render_frame(timeline, 250ms, {.max_rows = rows}).size(),
+              static_cast<std::size_t>(rows));
   }
   EXPECT_THAT(picture(timeline, 250ms, {.max_rows = 10}), HasSubstr("earlier calls"));
   EXPECT_GT(render_frame(timeline, 250ms, {.max_rows = 10, .final = true}).size(), 60U);

@@ -97,8 +97,8 @@ std::string dump_json(const Json& json, int indent) {
 
 Result<FinishReason> parse_finish_reason(std::string_view text) {
   for (const FinishReason reason :
-       {FinishReason::stop, FinishReason::length, FinishReason::context_full,
-        FinishReason::stalled, FinishReason::cancelled, FinishReason::error}) {
+       {FinishReason::stop, FinishReason::length, FinishReason::context_full, FinishReason::stalled,
+        FinishReason::cancelled, FinishReason::error}) {
     if (to_string(reason) == text) return reason;
   }
   return fail(ErrorCode::invalid_argument, "unknown finish reason '" + std::string(text) + "'");

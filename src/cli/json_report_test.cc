@@ -19,8 +19,8 @@ std::vector<std::string> keys(const Json& json) {
 
 TEST(ReportJson, HasTheDocumentedFields) {
   const Json json = report_to_json(Mode::async, test_report());
-  EXPECT_THAT(keys(json), testing::ElementsAre("mode", "answer", "finish_reason", "calls", "tokens",
-                                               "time"));
+  EXPECT_THAT(keys(json),
+              testing::ElementsAre("mode", "answer", "finish_reason", "calls", "tokens", "time"));
   EXPECT_THAT(keys(json["calls"][0]),
               testing::ElementsAre("id", "name", "arguments", "outcome", "result", "emitted_ms",
                                    "dispatched_ms", "returned_ms", "delivered_ms"));

@@ -101,14 +101,21 @@ class Screen {
         EXPECT_GE(row_, top_) << "moved to a line that has scrolled away";
         break;
       }
-      case 'K': rows_[row_].resize(std::min(rows_[row_].size(), column_)); break;
+      case 'K':
+        rows_[row_].resize(std::min(rows_[row_].size(), column_));
+        break;
       case 'J':
         rows_[row_].resize(std::min(rows_[row_].size(), column_));
         rows_.resize(row_ + 1);
         break;
-      case 'h': cursor_shown_ = true; break;
-      case 'l': cursor_shown_ = false; break;
-      default: break;
+      case 'h':
+        cursor_shown_ = true;
+        break;
+      case 'l':
+        cursor_shown_ = false;
+        break;
+      default:
+        break;
     }
   }
 

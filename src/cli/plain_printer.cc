@@ -42,9 +42,8 @@ void PlainPrinter::begin(const RunHeader& header) {
 
 void PlainPrinter::event(const RunEvent& event) {
   timeline_.apply(event);
-  const TimelineCall* call = event.call && *event.call < timeline_.calls.size()
-                                 ? &timeline_.calls[*event.call]
-                                 : nullptr;
+  const TimelineCall* call =
+      event.call && *event.call < timeline_.calls.size() ? &timeline_.calls[*event.call] : nullptr;
   if (event.kind == RunEventKind::text) {
     if (text_.empty()) text_time_ = event.time;
     text_ += event.text;
@@ -54,8 +53,8 @@ void PlainPrinter::event(const RunEvent& event) {
   switch (event.kind) {
     case RunEventKind::emitted:
       if (call == nullptr) break;
-      line(event.time, "call       " + (call->id.empty() ? "" : shown(call->id) + " = ") +
-                           shown(call->label));
+      line(event.time,
+           "call       " + (call->id.empty() ? "" : shown(call->id) + " = ") + shown(call->label));
       break;
     case RunEventKind::dispatched:
       if (call != nullptr) line(event.time, "running    " + call_name(*call));
@@ -66,22 +65,28 @@ void PlainPrinter::event(const RunEvent& event) {
       if (call->dispatched && call->returned) {
         took = " after " + duration_text(*call->returned - *call->dispatched);
       }
-      const std::string what = call->ok() ? "returned" : outcome_text(call->outcome, call->rejected);
-      line(event.time, std::format("{:<10} {}{}: {}", what, call_name(*call), took,
-                                   shown(call->result)));
+      const std::string what =
+          call->ok() ? "returned" : outcome_text(call->outcome, call->rejected);
+      line(event.time,
+           std::format("{:<10} {}{}: {}", what, call_name(*call), took, shown(call->result)));
       break;
     }
     case RunEventKind::interrupt:
       line(event.time, std::format("interrupt  {} at token {}: {}", shown(event.id), event.position,
                                    shown(event.text)));
       break;
-    case RunEventKind::trapped: line(event.time, "waiting"); break;
-    case RunEventKind::resumed: line(event.time, "resumed"); break;
+    case RunEventKind::trapped:
+      line(event.time, "waiting");
+      break;
+    case RunEventKind::resumed:
+      line(event.time, "resumed");
+      break;
     case RunEventKind::finished:
       line(event.time, "finished   " + std::string(to_string(event.reason)));
       break;
     case RunEventKind::cancelled:  // its completion follows
-    case RunEventKind::text: break;
+    case RunEventKind::text:
+      break;
   }
 }
 

@@ -46,7 +46,8 @@ class Replay {
 // Draws on, until the time has come at which the run was.
 void Replay::wait_until(Time time) {
   while (paced_ && !signals_.stop_wanted()) {
-    const std::chrono::duration<double, std::nano> since = std::chrono::steady_clock::now() - began_;
+    const std::chrono::duration<double, std::nano> since =
+        std::chrono::steady_clock::now() - began_;
     const Time now(static_cast<Time::rep>(since.count() * speed_));
     if (now >= time) return;
     const std::chrono::duration<double, std::nano> left(static_cast<double>((time - now).count()) /
@@ -117,9 +118,8 @@ void add_replay_command(CLI::App& app, int& exit_code) {
   replay->add_option("--speed", options->speed, "On a terminal: 2 is twice as fast as it was")
       ->check(CLI::PositiveNumber)
       ->option_text("X");
-  replay->callback([options, &exit_code] {
-    exit_code = Replay(options->path, options->speed).run();
-  });
+  replay->callback(
+      [options, &exit_code] { exit_code = Replay(options->path, options->speed).run(); });
 }
 
 }  // namespace asynclm

@@ -150,8 +150,8 @@ Result<ComparedRun> RunCommand::run_mode(Runtime& runtime, Mode run_mode) {
   request.sampling = sampling;
 
   std::vector<RunSink*> sinks;
-  for (RunSink* sink : {presenter_.get(), static_cast<RunSink*>(log_.get()),
-                        static_cast<RunSink*>(trace_.get())}) {
+  for (RunSink* sink :
+       {presenter_.get(), static_cast<RunSink*>(log_.get()), static_cast<RunSink*>(trace_.get())}) {
     if (sink != nullptr) sinks.push_back(sink);
   }
   // Nobody reads any more when standard output is closed.
@@ -174,7 +174,9 @@ void RunCommand::print_runs(const std::vector<ComparedRun>& runs) const {
       const std::optional<double> factor = speed_up(runs, run);
       factors[std::string(to_string(run.mode))] = factor ? Json(*factor) : Json();
     }
-    std::cout << dump_json(Json{{"runs", all}, {"speed_up_over_sync", factors}}, 2) << '\n';
+    const Json object{
+        {"runs", all}, {"same_calls", same_calls(runs)}, {"speed_up_over_sync", factors}};
+    std::cout << dump_json(object, 2) << '\n';
     return;
   }
   const int columns = output_columns();
@@ -194,6 +196,10 @@ void RunCommand::print_runs(const std::vector<ComparedRun>& runs) const {
   constexpr int kPlainColumns = 100;
   for (const FrameLine& line : comparison_table(runs, columns > 0 ? columns : kPlainColumns)) {
     std::cout << line.text << '\n';
+  }
+  if (!same_calls(runs)) {
+    std::cout << "The model did not make the same calls in each mode:\n"
+                 "the times do not compare the modes alone.\n";
   }
 }
 
@@ -250,10 +256,9 @@ void add_run_command(CLI::App& app, int& exit_code) {
       ->option_text("FILE");
   run->add_option("--tools", command->tools, "Tool manifest, JSON (default: the demo's tools)")
       ->option_text("FILE");
-  CLI::Option* mode =
-      run->add_option("--mode", command->mode, "async, sync or sync-parallel")
-          ->check(CLI::IsMember({"async", "sync", "sync-parallel"}))
-          ->option_text("MODE");
+  CLI::Option* mode = run->add_option("--mode", command->mode, "async, sync or sync-parallel")
+                          ->check(CLI::IsMember({"async", "sync", "sync-parallel"}))
+                          ->option_text("MODE");
   run->add_flag("--compare", command->compare, "Run all three modes and print a table")
       ->excludes(mode);
   run->add_flag("--json", command->json, "Print one JSON object instead of showing the run");
@@ -268,12 +273,14 @@ void add_run_command(CLI::App& app, int& exit_code) {
       ->option_text("K");
   run->add_option("--top-p", command->sampling.top_p, "Sample among this share of probability")
       ->option_text("P");
-  run->add_option("--min-p", command->sampling.min_p, "Drop tokens below this share of the likeliest")
+  run->add_option("--min-p", command->sampling.min_p,
+                  "Drop tokens below this share of the likeliest")
       ->option_text("P");
   run->add_option("--max-tokens", command->max_tokens, "Most tokens that the model may write")
       ->check(CLI::PositiveNumber)
       ->option_text("N");
-  run->add_option("--threads", command->threads, "CPU threads; 0: one for each core but one, which is left to the tools")
+  run->add_option("--threads", command->threads,
+                  "CPU threads; 0: one for each core but one, which is left to the tools")
       ->check(CLI::NonNegativeNumber)
       ->option_text("N");
   run->add_option("--ctx", command->context_tokens, "Context size in tokens")

@@ -9,9 +9,9 @@
 namespace asynclm {
 namespace {
 
-constexpr std::array<std::string_view, 9> kKindNames = {
-    "text",      "emitted", "dispatched", "cancelled", "completed",
-    "interrupt", "trapped", "resumed",    "finished"};
+constexpr std::array<std::string_view, 9> kKindNames = {"text",      "emitted",   "dispatched",
+                                                        "cancelled", "completed", "interrupt",
+                                                        "trapped",   "resumed",   "finished"};
 
 template <class... F>
 struct Overloaded : F... {
@@ -77,7 +77,9 @@ Json to_json(const RunEvent& event) {
   json["t_ms"] = to_ms(event.time);
   if (event.call) json["call"] = *event.call;
   switch (event.kind) {
-    case RunEventKind::text: json["text"] = event.text; break;
+    case RunEventKind::text:
+      json["text"] = event.text;
+      break;
     case RunEventKind::emitted:
       json["id"] = event.id;
       json["name"] = event.name;
@@ -95,11 +97,14 @@ Json to_json(const RunEvent& event) {
       json["text"] = event.text;
       json["position"] = event.position;
       break;
-    case RunEventKind::finished: json["reason"] = to_string(event.reason); break;
+    case RunEventKind::finished:
+      json["reason"] = to_string(event.reason);
+      break;
     case RunEventKind::dispatched:
     case RunEventKind::cancelled:
     case RunEventKind::trapped:
-    case RunEventKind::resumed: break;
+    case RunEventKind::resumed:
+      break;
   }
   return json;
 }
@@ -111,13 +116,14 @@ Result<RunEvent> run_event_from_json(const Json& json) {
     if (!kind) return std::unexpected(std::move(kind.error()));
     event.kind = *kind;
     event.time = from_ms(json.at("t_ms").get<double>());
-    const bool of_call = event.kind == RunEventKind::emitted ||
-                         event.kind == RunEventKind::dispatched ||
-                         event.kind == RunEventKind::cancelled ||
-                         event.kind == RunEventKind::completed;
+    const bool of_call =
+        event.kind == RunEventKind::emitted || event.kind == RunEventKind::dispatched ||
+        event.kind == RunEventKind::cancelled || event.kind == RunEventKind::completed;
     if (of_call || json.contains("call")) event.call = json.at("call").get<CallKey>();
     switch (event.kind) {
-      case RunEventKind::text: json.at("text").get_to(event.text); break;
+      case RunEventKind::text:
+        json.at("text").get_to(event.text);
+        break;
       case RunEventKind::emitted:
         json.at("id").get_to(event.id);
         json.at("name").get_to(event.name);
@@ -147,7 +153,8 @@ Result<RunEvent> run_event_from_json(const Json& json) {
       case RunEventKind::dispatched:
       case RunEventKind::cancelled:
       case RunEventKind::trapped:
-      case RunEventKind::resumed: break;
+      case RunEventKind::resumed:
+        break;
     }
     return event;
   } catch (const Json::exception& error) {
@@ -156,8 +163,8 @@ Result<RunEvent> run_event_from_json(const Json& json) {
 }
 
 Json to_json(const RunHeader& header) {
-  return Json{{"asynclm_log", kLogFormat},     {"version", header.version},
-              {"library", header.library},     {"model", header.model},
+  return Json{{"asynclm_log", kLogFormat},      {"version", header.version},
+              {"library", header.library},      {"model", header.model},
               {"mode", to_string(header.mode)}, {"task", header.task},
               {"tools", header.tools}};
 }

@@ -11,7 +11,7 @@
 namespace asynclm {
 namespace {
 
-constexpr std::array<int, 3> kSignals = {SIGINT, SIGTERM, SIGPIPE};
+constexpr std::array<int, 4> kSignals = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
 
 volatile sig_atomic_t stops = 0;
 std::array<struct sigaction, kSignals.size()> before;
@@ -38,7 +38,7 @@ void ignore_signal(int /*signal*/) {}
 StopSignals::StopSignals() {
   stops = 0;
   for (std::size_t i = 0; i < kSignals.size(); ++i) {
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_handler = kSignals[i] == SIGPIPE ? ignore_signal : count_stop;
     action.sa_flags = SA_RESTART;
     sigemptyset(&action.sa_mask);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ctrl-C (and SIGTERM): the first asks for an orderly end, the second ends the process at once.
+// Ctrl-C (also SIGTERM, and SIGHUP of a closed terminal): the first asks for an orderly end, the
+// second ends the process at once.
 #pragma once
 
 namespace asynclm {

@@ -49,7 +49,9 @@ TEST(StopSignals, AClosedPipeIsAnErrorOfWriting) {
 TEST(StopSignalsDeathTest, AfterwardsSignalsAreWhatTheyWere) {
   EXPECT_EXIT(
       {
-        { const StopSignals signals; }
+        {
+          const StopSignals signals;
+        }
         raise(SIGTERM);
       },
       testing::KilledBySignal(SIGTERM), "");

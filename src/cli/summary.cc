@@ -30,10 +30,10 @@ std::ptrdiff_t calls_ok(const RunReport& report) {
 }
 
 std::string problem_text(const CallRecord& call) {
-  const std::string name = call.name.empty() ? "malformed call" : call_text(call.name, call.arguments);
-  const std::string text = std::format(
-      "{}{} {}: {}", call.id.empty() ? "" : call.id + " = ", name,
-      outcome_text(call.outcome, call.rejected), call.result);
+  const std::string name =
+      call.name.empty() ? "malformed call" : call_text(call.name, call.arguments);
+  const std::string text = std::format("{}{} {}: {}", call.id.empty() ? "" : call.id + " = ", name,
+                                       outcome_text(call.outcome, call.rejected), call.result);
   return cut_to_columns(printable(text, LineBreaks::escape), kMaxResultColumns);
 }
 
@@ -108,6 +108,19 @@ std::optional<double> speed_up(const std::vector<ComparedRun>& runs, const Compa
   return to_ms(sync->report.wall) / to_ms(run.report.wall);
 }
 
+bool same_calls(const std::vector<ComparedRun>& runs) {
+  const auto made = [](const RunReport& report) {
+    std::vector<std::string> calls;
+    for (const CallRecord& call : report.calls) {
+      calls.push_back(call_text(call.name, call.arguments));
+    }
+    std::ranges::sort(calls);
+    return calls;
+  };
+  return std::ranges::all_of(
+      runs, [&](const ComparedRun& run) { return made(run.report) == made(runs.front().report); });
+}
+
 std::vector<FrameLine> comparison_table(const std::vector<ComparedRun>& runs, int columns) {
   std::vector<Row> rows = {
       {"mode", "wall ms", "generating", "waiting", "overlap", "calls ok", "tokens", "speed-up"}};
@@ -119,9 +132,9 @@ std::vector<FrameLine> comparison_table(const std::vector<ComparedRun>& runs, in
                     ms(report.waiting), ms(report.overlap),
                     std::format("{}/{}", calls_ok(report), report.calls.size()),
                     std::to_string(report.tokens.generated),
-                    factor            ? std::format("{:.2f}x", *factor)
+                    factor                   ? std::format("{:.2f}x", *factor)
                     : task_succeeded(report) ? "-"
-                                      : "failed"});
+                                             : "failed"});
   }
   // The widest form that fits: with blanks around the cells, without them, modes as columns.
   std::vector<Row> cells = rows;

@@ -29,6 +29,9 @@ struct ComparedRun {
 [[nodiscard]] std::optional<double> speed_up(const std::vector<ComparedRun>& runs,
                                              const ComparedRun& run);
 
+// All runs made the same calls, in whatever order: only then do their times compare the modes.
+[[nodiscard]] bool same_calls(const std::vector<ComparedRun>& runs);
+
 // A row for each run; modes as columns where `columns` are too few for that.
 [[nodiscard]] std::vector<FrameLine> comparison_table(const std::vector<ComparedRun>& runs,
                                                       int columns);

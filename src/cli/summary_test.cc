@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/summary.h"
 
+#include <algorithm>
 #include <sstream>
 
 #include <ftxui/screen/string.hpp>
@@ -82,6 +83,16 @@ TEST(Summary, AnswersAreMadeHarmless) {
   std::ostringstream out;
   print_answer(out, report, 0);
   EXPECT_EQ(out.str(), "x\\x1b[2J\ny\n");
+}
+
+TEST(Comparison, SameCallsInAnyOrder) {
+  std::vector<ComparedRun> runs = compared();
+  EXPECT_TRUE(same_calls(runs));
+  std::ranges::reverse(runs[1].report.calls);
+  EXPECT_TRUE(same_calls(runs));
+  runs[1].report.calls[0].arguments["path"] = "elsewhere";
+  EXPECT_FALSE(same_calls(runs));
+  EXPECT_TRUE(same_calls({}));
 }
 
 TEST(ComparisonTable, ARowForEachMode) {

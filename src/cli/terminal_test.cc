@@ -18,7 +18,7 @@ TEST(Printable, TextStaysAsItIs) {
 TEST(Printable, ControlCharactersAreShown) {
   EXPECT_EQ(printable("\x1b[2Ja\rb\x07", LineBreaks::escape), "\\x1b[2Ja\\x0db\\x07");
   EXPECT_EQ(printable(std::string("a\0b", 3), LineBreaks::escape), "a\\x00b");
-  EXPECT_EQ(printable("\xc2\x9b[2J", LineBreaks::escape), "\\u{9b}[2J");     // CSI as one character
+  EXPECT_EQ(printable("\xc2\x9b[2J", LineBreaks::escape), "\\u{9b}[2J");  // CSI as one character
   EXPECT_EQ(printable("a\u202Eb\u200D", LineBreaks::escape), "a\\u{202e}b\\u{200d}");
 }
 
@@ -29,8 +29,8 @@ TEST(Printable, LineBreaks) {
 
 TEST(Printable, WhatIsNotUtf8IsReplaced) {
   EXPECT_EQ(printable("\xff", LineBreaks::escape), "\uFFFD");
-  EXPECT_EQ(printable("a\xe6\xbc", LineBreaks::escape), "a\uFFFD\uFFFD");        // cut off
-  EXPECT_EQ(printable("\xc0\xaf", LineBreaks::escape), "\uFFFD\uFFFD");          // overlong
+  EXPECT_EQ(printable("a\xe6\xbc", LineBreaks::escape), "a\uFFFD\uFFFD");          // cut off
+  EXPECT_EQ(printable("\xc0\xaf", LineBreaks::escape), "\uFFFD\uFFFD");            // overlong
   EXPECT_EQ(printable("\xed\xa0\x80", LineBreaks::escape), "\uFFFD\uFFFD\uFFFD");  // surrogate
   EXPECT_EQ(printable("\xf5\x80\x80\x80", LineBreaks::escape),
             "\uFFFD\uFFFD\uFFFD\uFFFD");  // too large

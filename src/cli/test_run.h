@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A run as events, for the tests of what shows runs: two calls, one that returns and one that fails,
-// hostile text in every place that a model or a tool can write to.
+// A run as events, for the tests of what shows runs: two calls, one that returns and one that
+// fails, hostile text in every place that a model or a tool can write to.
 #pragma once
 
 #include <string>

@@ -27,7 +27,9 @@ void Timeline::apply(const RunEvent& event) {
     call = &calls[*event.call];
   }
   switch (event.kind) {
-    case RunEventKind::text: text += event.text; break;
+    case RunEventKind::text:
+      text += event.text;
+      break;
     case RunEventKind::emitted:
       call->id = event.id;
       call->name = event.name;
@@ -35,7 +37,9 @@ void Timeline::apply(const RunEvent& event) {
       call->emitted = event.time;
       call->label = event.name.empty() ? event.text : call_text(event.name, event.arguments);
       break;
-    case RunEventKind::dispatched: call->dispatched = event.time; break;
+    case RunEventKind::dispatched:
+      call->dispatched = event.time;
+      break;
     case RunEventKind::completed:
       call->outcome = event.outcome;
       call->rejected = event.rejected;
@@ -47,13 +51,18 @@ void Timeline::apply(const RunEvent& event) {
       if (call != nullptr) call->delivered = event.time;
       marks.push_back({event.time, event.call, event.id, event.text});
       break;
-    case RunEventKind::trapped: pause(event.time); break;
-    case RunEventKind::resumed: resume(event.time); break;
+    case RunEventKind::trapped:
+      pause(event.time);
+      break;
+    case RunEventKind::resumed:
+      resume(event.time);
+      break;
     case RunEventKind::finished:
       resume(event.time);
       finish = event.reason;
       break;
-    case RunEventKind::cancelled: break;  // its completion follows
+    case RunEventKind::cancelled:
+      break;  // its completion follows
   }
 }
 
@@ -73,10 +82,14 @@ std::string outcome_text(std::optional<Outcome> outcome, bool rejected) {
   if (rejected) return "rejected";
   if (!outcome) return "open";
   switch (*outcome) {
-    case Outcome::returned: return "ok";
-    case Outcome::failed: return "failed";
-    case Outcome::timed_out: return "timed out";
-    case Outcome::cancelled: return "cancelled";
+    case Outcome::returned:
+      return "ok";
+    case Outcome::failed:
+      return "failed";
+    case Outcome::timed_out:
+      return "timed out";
+    case Outcome::cancelled:
+      return "cancelled";
   }
   return "?";
 }

@@ -21,8 +21,10 @@ constexpr int kFirstLane = 10;
 double microseconds(Time time) { return std::chrono::duration<double, std::micro>(time).count(); }
 
 Json metadata(const char* what, int process, int thread, const std::string& name) {
-  return Json{{"ph", "M"},        {"name", what},
-              {"pid", process},   {"tid", thread},
+  return Json{{"ph", "M"},
+              {"name", what},
+              {"pid", process},
+              {"tid", thread},
               {"args", Json{{"name", name}}}};
 }
 
@@ -47,8 +49,8 @@ std::vector<int> call_lanes(const std::vector<TimelineCall>& calls, Time end) {
   std::vector<int> lanes(calls.size());
   std::vector<Time> free_from;  // of each lane
   for (const std::size_t i : order) {
-    const auto lane = std::ranges::find_if(
-        free_from, [&](Time free) { return free <= calls[i].emitted; });
+    const auto lane =
+        std::ranges::find_if(free_from, [&](Time free) { return free <= calls[i].emitted; });
     lanes[i] = static_cast<int>(lane - free_from.begin());
     if (lane == free_from.end()) free_from.emplace_back();
     free_from[static_cast<std::size_t>(lanes[i])] = calls[i].returned.value_or(end);
@@ -59,9 +61,9 @@ std::vector<int> call_lanes(const std::vector<TimelineCall>& calls, Time end) {
 Json trace_events(const Timeline& timeline, int process) {
   const Time end = timeline.latest;
   Json events = Json::array();
-  events.push_back(metadata("process_name", process, 0,
-                            "asynclm " + std::string(to_string(timeline.header.mode)) + ", " +
-                                timeline.header.model));
+  events.push_back(metadata(
+      "process_name", process, 0,
+      "asynclm " + std::string(to_string(timeline.header.mode)) + ", " + timeline.header.model));
   events.push_back(metadata("thread_name", process, kModelTrack, "model"));
   events.push_back(metadata("thread_name", process, kInterruptTrack, "interrupts"));
 
@@ -96,8 +98,8 @@ Json trace_events(const Timeline& timeline, int process) {
   const std::vector<int> lanes = call_lanes(timeline.calls, end);
   const int lane_count = lanes.empty() ? 0 : *std::ranges::max_element(lanes) + 1;
   for (int lane = 0; lane < lane_count; ++lane) {
-    events.push_back(metadata("thread_name", process, kFirstLane + lane,
-                              "calls " + std::to_string(lane + 1)));
+    events.push_back(
+        metadata("thread_name", process, kFirstLane + lane, "calls " + std::to_string(lane + 1)));
   }
   for (std::size_t i = 0; i < timeline.calls.size(); ++i) {
     const TimelineCall& call = timeline.calls[i];
@@ -105,8 +107,8 @@ Json trace_events(const Timeline& timeline, int process) {
     const Time returned = call.returned.value_or(end);
     const Time started = call.dispatched.value_or(returned);
     if (started > call.emitted) {
-      events.push_back(slice("queued", "call", process, thread, call.emitted, started,
-                             Json{{"id", call.id}}));
+      events.push_back(
+          slice("queued", "call", process, thread, call.emitted, started, Json{{"id", call.id}}));
     }
     const std::string name = call.id.empty() ? call.label : call.id + " " + call.label;
     events.push_back(slice(name, "call", process, thread, started, returned,

@@ -30,7 +30,8 @@ struct Run {
   std::optional<SequenceId> sequence{};
 
   // Tokens of the current Decode step that the engine already has: long appends go in pieces. While
-  // it is not zero the session gets no input but cancel and failure, since its step must not change.
+  // it is not zero the session gets no input but cancel and failure, since its step must not
+  // change.
   std::size_t fed = 0;
   std::vector<Input> held{};
 

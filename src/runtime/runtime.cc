@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <asynclm/runtime.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -11,6 +9,8 @@
 #include <thread>
 #include <utility>
 
+#include <asynclm/runtime.h>
+
 #include "runtime/decode_loop.h"
 #include "runtime/inbox.h"
 #include "runtime/inputs.h"
@@ -19,8 +19,8 @@
 
 namespace asynclm {
 
-// The order of the members is the order of life: the thread ends first, then the executor's workers,
-// which write to the inbox, then the engine.
+// The order of the members is the order of life: the thread ends first, then the executor's
+// workers, which write to the inbox, then the engine.
 struct Runtime::Impl {
   Impl(std::unique_ptr<Engine> the_engine, Toolbox the_tools, const ExecutorOptions& options)
       : engine(std::move(the_engine)),
@@ -66,15 +66,15 @@ Result<std::unique_ptr<Runtime>> Runtime::create(std::unique_ptr<Engine> engine,
                                                  "; it must be at least 1");
   }
   try {
-    auto impl = std::make_unique<Impl>(
-        std::move(engine), std::move(tools),
-        ExecutorOptions{.max_running = options.max_running_calls,
-                        .max_output_bytes = options.max_output_bytes});
+    auto impl =
+        std::make_unique<Impl>(std::move(engine), std::move(tools),
+                               ExecutorOptions{.max_running = options.max_running_calls,
+                                               .max_output_bytes = options.max_output_bytes});
     impl->thread = std::thread([loop = &impl->loop] { loop->run(); });
     return std::unique_ptr<Runtime>(new Runtime(std::move(impl)));
   } catch (const std::exception& error) {
-    return fail(ErrorCode::io, std::string("Runtime: its threads could not be started: ") +
-                                   error.what());
+    return fail(ErrorCode::io,
+                std::string("Runtime: its threads could not be started: ") + error.what());
   }
 }
 
