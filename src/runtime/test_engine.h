@@ -5,6 +5,7 @@
 
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -59,6 +60,14 @@ class TestEngine final : public Engine {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return waiting_; });
   }
+  // Lets the call that waits at the closed gate through; returns when the next one waits there.
+  void let_one_pass() {
+    std::unique_lock lock(mutex_);
+    const std::int64_t before = arrived_;
+    pass_ = true;
+    changed_.notify_all();
+    changed_.wait(lock, [&] { return arrived_ > before; });
+  }
   std::vector<Batch> batches() {
     const std::lock_guard lock(mutex_);
     return batches_;
@@ -107,9 +116,11 @@ class TestEngine final : public Engine {
       std::unique_lock lock(mutex_);
       waiting_ = true;
       abort_ = false;
+      ++arrived_;
       changed_.notify_all();
-      changed_.wait(lock, [this] { return open_ || abort_; });
+      changed_.wait(lock, [this] { return open_ || pass_ || abort_; });
       waiting_ = false;
+      pass_ = false;
       if (abort_) {
         ++aborted_;
         return fail(ErrorCode::cancelled, "aborted");
@@ -147,6 +158,8 @@ class TestEngine final : public Engine {
   std::mutex mutex_;
   std::condition_variable changed_;
   bool open_ = true;
+  bool pass_ = false;
+  std::int64_t arrived_ = 0;  // decode calls
   bool waiting_ = false;
   bool abort_ = false;
   int aborted_ = 0;
