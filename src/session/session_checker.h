@@ -14,6 +14,7 @@
 #include <asynclm/engine.h>
 #include <asynclm/session.h>
 
+#include "cml/call_syntax.h"
 #include "cml/markers.h"
 
 namespace asynclm {
@@ -251,8 +252,11 @@ class SessionChecker {
     require(std::ranges::equal(session.context(), seen_), "the context was rewritten");
     require(session.answer() == text_, "the text events are not the answer");
     require(session.calls().size() == lives_.size(), "calls without an event");
+    std::set<std::string> ids;
     for (CallKey key = 0; key < lives_.size() && key < session.calls().size(); ++key) {
       const CallRecord& call = session.calls()[key];
+      require(call.id.empty() || (is_identifier(call.id) && ids.insert(call.id).second),
+              "a call id that is no identifier or not unique");
       require(lives_[key].completed && call.outcome.has_value(), "a call without an outcome");
       require(lives_[key].dispatched == call.dispatched.has_value() &&
                   !(call.rejected && call.dispatched),

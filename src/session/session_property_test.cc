@@ -2,6 +2,7 @@
 // Properties of all sessions, on the virtual clock: random models, tools and faults. A failure
 // names the function and the seed that show it again.
 #include <algorithm>
+#include <cstdint>
 #include <deque>
 #include <format>
 #include <functional>
@@ -26,6 +27,13 @@ namespace {
 using namespace std::string_literals;
 
 constexpr Mode kModes[] = {Mode::sync, Mode::sync_parallel, Mode::async};
+
+// A few seconds; sanitizers are ten times slower.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr std::uint64_t kSeeds = 800;
+#else
+constexpr std::uint64_t kSeeds = 4000;
+#endif
 
 const Vocabulary& vocabulary() { return quick_vocabulary(); }
 
@@ -273,7 +281,7 @@ std::string babble(std::uint64_t seed, std::map<FinishReason, int>& reasons) {
 
 TEST(SessionProperty, WhateverAModelWritesAndToolsDo) {
   std::map<FinishReason, int> reasons;
-  for (std::uint64_t seed = 1; seed <= 4000; ++seed) {
+  for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
     const std::string problem = babble(seed, reasons);
     ASSERT_EQ(problem, "") << "babble(" << seed << ", …)";
   }
@@ -281,7 +289,7 @@ TEST(SessionProperty, WhateverAModelWritesAndToolsDo) {
   for (const FinishReason reason :
        {FinishReason::stop, FinishReason::length, FinishReason::context_full, FinishReason::stalled,
         FinishReason::cancelled, FinishReason::error}) {
-    EXPECT_GE(reasons[reason], 20) << to_string(reason);
+    EXPECT_GT(reasons[reason], 0) << to_string(reason);
   }
 }
 
@@ -386,7 +394,7 @@ std::string play_graph(std::uint64_t seed) {
 }
 
 TEST(SessionProperty, GraphsOfCallsRunToTheirEnd) {
-  for (std::uint64_t seed = 1; seed <= 2000; ++seed) {
+  for (std::uint64_t seed = 1; seed <= kSeeds / 2; ++seed) {
     const std::string problem = play_graph(seed);
     ASSERT_EQ(problem, "") << "play_graph(" << seed << ")";
   }
@@ -431,7 +439,7 @@ std::string compare_modes(std::uint64_t seed) {
 }
 
 TEST(SessionProperty, AsyncIsNeverSlowerForIndependentCalls) {
-  for (std::uint64_t seed = 1; seed <= 1000; ++seed) {
+  for (std::uint64_t seed = 1; seed <= kSeeds / 4; ++seed) {
     const std::string problem = compare_modes(seed);
     ASSERT_EQ(problem, "") << "compare_modes(" << seed << ")";
   }
@@ -490,7 +498,7 @@ std::string check_formulas(std::uint64_t seed) {
 }
 
 TEST(SessionProperty, MakespansAreThePapers) {
-  for (std::uint64_t seed = 1; seed <= 500; ++seed) {
+  for (std::uint64_t seed = 1; seed <= kSeeds / 8; ++seed) {
     const std::string problem = check_formulas(seed);
     ASSERT_EQ(problem, "") << "check_formulas(" << seed << ")";
   }
