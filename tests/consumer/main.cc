@@ -13,8 +13,9 @@ namespace {
 // All that can go wrong comes back as a value.
 asynclm::Result<std::string> ask(const std::string& question) {
   asynclm::Toolbox tools;
-  auto added = tools.add({.name = "weather", .description = "the weather of a city"},
-                         [](const asynclm::Json&, std::stop_token) { return std::string("sunny"); });
+  auto added =
+      tools.add({.name = "weather", .description = "the weather of a city"},
+                [](const asynclm::Json&, std::stop_token) { return std::string("sunny"); });
   if (!added) return std::unexpected(added.error());
 
   auto engine = asynclm::make_llama_engine({.model_path = MODEL, .threads = 1});
