@@ -84,14 +84,16 @@ const TaskCall* Oracle::call(CallKey key) const {
   return nullptr;
 }
 
-bool Oracle::delivered(const Session& session, std::size_t index) const {
+const CallRecord* Oracle::delivered(const Session& session, std::size_t index) const {
   const auto key = progress_[index].key;
-  return key && *key < session.calls().size() && session.calls()[*key].delivered;
+  if (!key || *key >= session.calls().size()) return nullptr;
+  const CallRecord& call = session.calls()[*key];
+  return call.delivered ? &call : nullptr;
 }
 
 bool Oracle::succeeded(const Session& session, std::size_t index) const {
-  return delivered(session, index) &&
-         session.calls()[*progress_[index].key].outcome == Outcome::returned;
+  const CallRecord* const call = delivered(session, index);
+  return call != nullptr && call->outcome == Outcome::returned;
 }
 
 std::optional<std::size_t> Oracle::next_call(const Session& session) const {
@@ -128,17 +130,18 @@ void Oracle::decide(const Session& session) {
 
 void Oracle::write_call(const Session& session, std::size_t index) {
   const TaskCall& call = task_->calls[index];
-  progress_[index].key = first_key_ + emitted_++;
+  const CallKey key = first_key_ + emitted_++;
+  progress_[index].key = key;
   const ToolSpec& tool = *std::ranges::find(*tools_, call.tool, &ToolSpec::name);
   Json arguments = Json::object();
   for (const TaskArgument& argument : call.arguments) {
     arguments[argument.name] =
-        argument.from ? result_as_argument(session.calls()[*progress_[*argument.from].key].result,
-                                           tool, argument.name)
-                      : argument.value;
+        argument.from
+            ? result_as_argument(delivered(session, *argument.from)->result, tool, argument.name)
+            : argument.value;
   }
   write(Marker::call);
-  write(call_id(*progress_[index].key));
+  write(call_id(key));
   write(Marker::head);
   write(format_call(call.tool, arguments));
   write(Marker::end);
@@ -146,26 +149,27 @@ void Oracle::write_call(const Session& session, std::size_t index) {
 
 // The delivered result that came first, of those not reported.
 bool Oracle::write_report(const Session& session) {
-  std::optional<std::size_t> best;
+  std::size_t best = 0;
+  const CallRecord* first = nullptr;
   for (std::size_t i = 0; i < progress_.size(); ++i) {
-    if (progress_[i].reported || !delivered(session, i)) continue;
-    const auto at = [&](std::size_t call) {
-      return session.calls()[*progress_[call].key].delivered;
-    };
-    if (!best || at(i) < at(*best) ||
-        (at(i) == at(*best) && progress_[i].key < progress_[*best].key)) {
+    const CallRecord* const call = delivered(session, i);
+    if (progress_[i].reported || call == nullptr) continue;
+    // Of results delivered together, the one of the call that was made first.
+    if (first == nullptr || call->delivered < first->delivered ||
+        (call->delivered == first->delivered && progress_[i].key < progress_[best].key)) {
       best = i;
+      first = call;
     }
   }
-  if (!best) return false;
-  progress_[*best].reported = true;
-  std::string text = report_line(session.calls()[*progress_[*best].key]);
-  if (!succeeded(session, *best)) {
+  if (first == nullptr) return false;
+  progress_[best].reported = true;
+  std::string text = report_line(*first);
+  if (!succeeded(session, best)) {
     // Whatever needs the failed call, directly or through others, cannot be run. A predecessor
     // stands before its successors in the task.
     std::vector<bool> lost(progress_.size(), false);
-    lost[*best] = true;
-    for (std::size_t i = *best + 1; i < progress_.size(); ++i) {
+    lost[best] = true;
+    for (std::size_t i = best + 1; i < progress_.size(); ++i) {
       for (const TaskArgument& argument : task_->calls[i].arguments) {
         if (argument.from && lost[*argument.from]) lost[i] = true;
       }

@@ -54,7 +54,8 @@ class Oracle {
   };
   void decide(const Session& session);
   [[nodiscard]] std::optional<std::size_t> next_call(const Session& session) const;
-  [[nodiscard]] bool delivered(const Session& session, std::size_t index) const;
+  // The task's call `index` if its result was delivered, else null.
+  [[nodiscard]] const CallRecord* delivered(const Session& session, std::size_t index) const;
   [[nodiscard]] bool succeeded(const Session& session, std::size_t index) const;
   void write_call(const Session& session, std::size_t index);
   [[nodiscard]] bool write_report(const Session& session);

@@ -309,7 +309,7 @@ void Session::Impl::deliver_interrupts(Time now) {
     const auto position = static_cast<std::int32_t>(context.size());
     context.insert(context.end(), tokens.begin(), tokens.end());
     counts.injected += static_cast<std::int32_t>(tokens.size());
-    if (interrupt.call) calls[*interrupt.call].delivered = now;
+    if (const auto call = interrupt.call) calls[*call].delivered = now;
     emit(now, InterruptDelivered{interrupt.call, std::move(interrupt.id), std::move(interrupt.text),
                                  position});
   }
