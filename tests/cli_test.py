@@ -508,6 +508,9 @@ class Run(ModelTest):
 
 
 class Demo(ModelTest):
+    # The default model does not solve the demonstration yet (models/README.md). When it does, this
+    # test fails as an unexpected success: then remove the mark.
+    @unittest.expectedFailure
     def test_all_modes(self):
         result = run("run", "--compare", "--json")
         self.assertEqual(result.returncode, 0, result)
