@@ -35,7 +35,7 @@ std::vector<FrameLine> draw_rows(ftxui::Elements rows, int columns) {
   return draw_element(ftxui::vbox(std::move(rows)), columns, count);
 }
 
-std::vector<FrameLine> draw_element(ftxui::Element element, int columns, int rows) {
+std::vector<FrameLine> draw_element(const ftxui::Element& element, int columns, int rows) {
   ftxui::Screen screen(columns, rows);
   ftxui::Render(screen, element);
 

@@ -14,6 +14,7 @@ namespace asynclm {
 [[nodiscard]] std::vector<FrameLine> draw_rows(ftxui::Elements rows, int columns);
 
 // An element of any height.
-[[nodiscard]] std::vector<FrameLine> draw_element(ftxui::Element element, int columns, int rows);
+[[nodiscard]] std::vector<FrameLine> draw_element(const ftxui::Element& element, int columns,
+                                                  int rows);
 
 }  // namespace asynclm

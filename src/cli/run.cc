@@ -50,7 +50,7 @@ struct RunCommand {
   std::unique_ptr<EventLogWriter> log_;
   std::unique_ptr<TraceWriter> trace_;
   std::unique_ptr<RunSink> presenter_;
-  std::optional<StopSignals> signals_;
+  std::unique_ptr<StopSignals> signals_;  // while run() is on
 };
 
 int complain(const Error& error, int exit_code) {
@@ -204,7 +204,7 @@ void RunCommand::print_runs(const std::vector<ComparedRun>& runs) const {
 }
 
 int RunCommand::run() {
-  signals_.emplace();
+  signals_ = std::make_unique<StopSignals>();
   if (auto ready = prepare(); !ready) return complain(ready.error(), kExitUsage);
   std::vector<Mode> modes = {Mode::sync, Mode::sync_parallel, Mode::async};
   if (!compare) {

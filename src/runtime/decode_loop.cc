@@ -155,9 +155,10 @@ void DecodeLoop::dispatch(Run& run, CallKey call) {
 }
 
 void DecodeLoop::withdraw(Run& run, CallKey call) {
-  if (call >= run.handles.size() || !run.handles[call]) return;
-  executor_.cancel(*run.handles[call]);
-  run.handles[call].reset();
+  if (call >= run.handles.size()) return;
+  const std::optional<Executor::Handle> handle = std::exchange(run.handles[call], std::nullopt);
+  if (!handle) return;
+  executor_.cancel(*handle);
   run.accounting.call_ended(call, run.latest);
 }
 
@@ -257,7 +258,7 @@ void DecodeLoop::collect() {
   for (Run* run : admitted_) {
     const Step step = run->session.step();
     const auto* decode = std::get_if<Decode>(&step);
-    if (decode == nullptr) continue;
+    if (decode == nullptr || !run->sequence) continue;
     batch_.push_back(run);
     needs_.push_back(decode->append.size() - run->fed);
     items_.push_back({.sequence = *run->sequence,
