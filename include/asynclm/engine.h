@@ -117,7 +117,7 @@ struct LlamaOptions {
   std::int32_t context_tokens = 4096;  // per sequence
   std::int32_t max_sequences = 4;
   std::int32_t batch_tokens = 512;
-  std::int32_t threads = 0;     // 0 = number of cores less one, which is left to the tools
+  std::int32_t threads = 0;      // 0 = number of cores less one, which is left to the tools
   std::int32_t gpu_layers = -1;  // -1 = all that fit, where the library has a GPU backend
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Errors as values: every boundary of the library returns Result<T>; nothing throws, prints or aborts.
+// Errors as values: every boundary of the library returns Result<T>; nothing throws, prints or
+// aborts.
 #pragma once
 
 #include <cstdint>

@@ -19,7 +19,7 @@
 namespace asynclm {
 
 struct RuntimeOptions {
-  std::int32_t max_running_calls = 16;  // over all sessions; further calls queue
+  std::int32_t max_running_calls = 16;       // over all sessions; further calls queue
   std::size_t max_output_bytes = 64 * 1024;  // of one tool call; more is an error
 };
 
@@ -29,10 +29,10 @@ struct RunReport {
   std::string answer;
   std::vector<CallRecord> calls;
   TokenCounts tokens;
-  Time wall{};        // from start to the end
-  Time generating{};  // engine calls that served this session, prompt included
-  Time waiting{};     // paused, or queued, with nothing to decode
-  Time overlap{};     // generating while at least one of its calls ran
+  Time wall{};                 // from start to the end
+  Time generating{};           // engine calls that served this session, prompt included
+  Time waiting{};              // paused, or queued, with nothing to decode
+  Time overlap{};              // generating while at least one of its calls ran
   std::optional<Error> error;  // finish == error
 };
 

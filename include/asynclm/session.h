@@ -137,13 +137,13 @@ class Session {
   [[nodiscard]] Step step() const;
 
   // Inputs. Times must not decrease.
-  void decoded(Token sampled, Time now);                     // the answer to a Decode step
-  void started(CallKey call, Time now);                      // a worker took it: dispatched time
+  void decoded(Token sampled, Time now);  // the answer to a Decode step
+  void started(CallKey call, Time now);   // a worker took it: dispatched time
   // Second results, and results of calls that were not dispatched, are ignored. Not between a
   // Decode step and its decoded(): the token would be taken as sampled after the interrupt.
   void completed(CallKey call, CallResult result, Time now);
-  void cancel(Time now);                                     // open calls are cancelled; Done
-  void engine_failed(Error error, Time now);                 // as cancel, reason `error`
+  void cancel(Time now);                      // open calls are cancelled; Done
+  void engine_failed(Error error, Time now);  // as cancel, reason `error`
 
   // A further user message after Done{stop}; the session then goes on.
   [[nodiscard]] Result<void> add_user_message(std::string_view text, Time now);

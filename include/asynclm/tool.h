@@ -28,7 +28,7 @@ struct ToolSpec {
   std::string description;  // one line, plain words
   // JSON Schema of an object; the order of "properties" is the order of positional arguments.
   Json parameters = Json{{"type", "object"}, {"properties", Json::object()}};
-  std::chrono::milliseconds estimate{100};   // expected run time; the model orders calls by it
+  std::chrono::milliseconds estimate{100};    // expected run time; the model orders calls by it
   std::chrono::milliseconds timeout{30'000};  // then the call ends as timed_out
 };
 
@@ -71,7 +71,7 @@ class Toolbox {
   // All or nothing; the error names file, tool and field.
   [[nodiscard]] Result<void> load_manifest(const std::string& path);
 
-  [[nodiscard]] std::vector<ToolSpec> specs() const;          // in the order of adding
+  [[nodiscard]] std::vector<ToolSpec> specs() const;  // in the order of adding
   [[nodiscard]] const ToolSpec* find(std::string_view name) const;
 
   struct Impl;  // src/tools/toolbox.h

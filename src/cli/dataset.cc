@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // asynclm dataset: writes training samples of synthetic tasks.
+#include "oracle/dataset.h"
+
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
@@ -11,7 +13,6 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
-#include "oracle/dataset.h"
 
 namespace asynclm {
 namespace {
@@ -79,8 +80,8 @@ int DatasetCommand::run() const {
   }
   stream.flush();
   if (!stream) return complain("writing to '" + out + "' failed: is the disk full?");
-  std::cerr << written << " samples, " << tokens << " tokens, " << too_long << " left out as longer than "
-            << options.max_tokens << " tokens\n";
+  std::cerr << written << " samples, " << tokens << " tokens, " << too_long
+            << " left out as longer than " << options.max_tokens << " tokens\n";
   return kExitOk;
 }
 
@@ -88,7 +89,8 @@ int DatasetCommand::run() const {
 
 void add_dataset_command(CLI::App& app, int& exit_code) {
   auto command = std::make_shared<DatasetCommand>();
-  CLI::App* sub = app.add_subcommand("dataset", "write training samples of synthetic tasks (JSON lines)");
+  CLI::App* sub =
+      app.add_subcommand("dataset", "write training samples of synthetic tasks (JSON lines)");
   sub->add_option("--vocab", command->vocabulary, "GGUF file with the vocabulary")
       ->capture_default_str();
   sub->add_option("--words", command->words, "word list, one word a line")->capture_default_str();

@@ -48,8 +48,10 @@ int EvalCommand::run() const {
     failed.open(failures);
     if (!failed) return complain("cannot write '" + failures + "'");
   }
-  nlohmann::ordered_json report = {{"model", engine.model_path}, {"tasks", tasks},
-                                   {"seed", seed},               {"level", level},
+  nlohmann::ordered_json report = {{"model", engine.model_path},
+                                   {"tasks", tasks},
+                                   {"seed", seed},
+                                   {"level", level},
                                    {"modes", nlohmann::ordered_json::object()}};
   if (!json) {
     std::cout << std::format("{:<14}{:>6}{:>13}{:>12}{:>13}{:>12}{:>12}\n", "mode", "runs",
@@ -99,9 +101,7 @@ void add_eval_command(CLI::App& app, int& exit_code) {
   CLI::App* sub =
       app.add_subcommand("eval", "accuracy of a model on synthetic tasks with unseen names");
   sub->add_option("--model", command->engine.model_path, "GGUF file")->capture_default_str();
-  sub->add_option("--mode", command->modes, "modes to run")
-      ->delimiter(',')
-      ->capture_default_str();
+  sub->add_option("--mode", command->modes, "modes to run")->delimiter(',')->capture_default_str();
   sub->add_option("--tasks", command->tasks, "tasks a mode")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();

@@ -22,9 +22,10 @@ struct Appender {
     const std::vector<Token> tokens = vocabulary.encode(span.bytes);
     for (const Token token : tokens) {
       if (vocabulary.is_control(token)) {
-        return fail(ErrorCode::internal,
-                    std::format("text of origin '{}' was tokenised to the control token {}: refused",
-                                to_string(span.origin), vocabulary.spelling(token)));
+        return fail(
+            ErrorCode::internal,
+            std::format("text of origin '{}' was tokenised to the control token {}: refused",
+                        to_string(span.origin), vocabulary.spelling(token)));
       }
     }
     out.insert(out.end(), tokens.begin(), tokens.end());
@@ -36,13 +37,20 @@ struct Appender {
 
 std::string_view to_string(Origin origin) {
   switch (origin) {
-    case Origin::chat_template: return "chat_template";
-    case Origin::system: return "system";
-    case Origin::user: return "user";
-    case Origin::assistant: return "assistant";
-    case Origin::runtime: return "runtime";
-    case Origin::tool_result: return "tool_result";
-    case Origin::tool_error: return "tool_error";
+    case Origin::chat_template:
+      return "chat_template";
+    case Origin::system:
+      return "system";
+    case Origin::user:
+      return "user";
+    case Origin::assistant:
+      return "assistant";
+    case Origin::runtime:
+      return "runtime";
+    case Origin::tool_result:
+      return "tool_result";
+    case Origin::tool_error:
+      return "tool_error";
   }
   return "?";
 }

@@ -33,7 +33,8 @@ std::string type_name(const Json& schema) {
 
 bool is_required(const Json& parameters, const std::string& name) {
   const auto required = parameters.find("required");
-  return required != parameters.end() && std::ranges::find(*required, Json(name)) != required->end();
+  return required != parameters.end() &&
+         std::ranges::find(*required, Json(name)) != required->end();
 }
 
 std::string signature(const ToolSpec& tool) {

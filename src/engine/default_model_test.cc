@@ -44,7 +44,8 @@ class DefaultModel : public ::testing::Test {
     return sampled;
   }
 
-  // What follows `first`, which was sampled but not appended; the last token is not appended either.
+  // What follows `first`, which was sampled but not appended; the last token is not appended
+  // either.
   std::vector<Token> generate(SequenceId sequence, Token first) {
     std::vector<Token> tokens = {first};
     while (tokens.size() < kNewTokens) tokens.push_back(append(sequence, {&tokens.back(), 1}));

@@ -38,8 +38,8 @@ Result<Sample> make_sample(const Vocabulary& vocabulary, const WordList& words,
   config.mode = sample.mode;
   config.context_tokens = 16 * options.max_tokens;
   config.max_generated = config.context_tokens;
-  auto session = Session::create(vocabulary, sequence.tools,
-                                 {{"user", sequence.tasks.front().user}}, config);
+  auto session =
+      Session::create(vocabulary, sequence.tools, {{"user", sequence.tasks.front().user}}, config);
   if (!session) return std::unexpected(session.error());
 
   Oracle oracle(vocabulary, *markers, sequence.tools, options.policy);
@@ -49,9 +49,8 @@ Result<Sample> make_sample(const Vocabulary& vocabulary, const WordList& words,
                                  .scripts = {}});
   const auto id = engine.create({});
   if (!id) return std::unexpected(id.error());
-  engine.script(*id, [&](std::span<const Token>, std::span<const Token>) {
-    return oracle.next(*session);
-  });
+  engine.script(
+      *id, [&](std::span<const Token>, std::span<const Token>) { return oracle.next(*session); });
   const auto tool = [&](CallKey key, const CallRecord&) {
     const TaskCall& call = *oracle.call(key);
     return SimulatedReturn{call.duration, call.result};

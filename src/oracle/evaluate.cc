@@ -17,9 +17,9 @@ namespace {
 constexpr SimulationCosts kCosts{.per_token = from_ms(10), .per_appended_token = from_ms(0.2)};
 
 struct Expected {
-  CallRecord call;                // name, arguments and what it returns
+  CallRecord call;                 // name, arguments and what it returns
   std::vector<std::size_t> needs;  // calls whose result it uses
-  bool possible = true;           // false: a call that it needs fails
+  bool possible = true;            // false: a call that it needs fails
   std::optional<CallKey> made;
 };
 
@@ -36,7 +36,8 @@ std::vector<Expected> solution(const Task& task, const std::vector<ToolSpec>& to
         const Expected& source = expected[*argument.from];
         e.needs.push_back(*argument.from);
         e.possible = e.possible && source.possible && source.call.outcome == Outcome::returned;
-        e.call.arguments[argument.name] = result_as_argument(source.call.result, tool, argument.name);
+        e.call.arguments[argument.name] =
+            result_as_argument(source.call.result, tool, argument.name);
       } else {
         e.call.arguments[argument.name] = argument.value;
       }
@@ -79,9 +80,10 @@ void score_choice(const Session& session, const std::vector<Expected>& expected,
   for (const Expected& e : expected) {
     const bool open = !e.made || *e.made >= *chosen.made;
     const bool ready = e.possible && std::ranges::all_of(e.needs, [&](std::size_t need) {
-      const auto made = expected[need].made;
-      return made && session.calls()[*made].delivered && *session.calls()[*made].delivered <= now;
-    });
+                         const auto made = expected[need].made;
+                         return made && session.calls()[*made].delivered &&
+                                *session.calls()[*made].delivered <= now;
+                       });
     if (!open || !ready) continue;
     ++callable;
     if (estimate(e) > estimate(chosen)) best = false;
@@ -171,8 +173,8 @@ Result<EvaluatedRun> evaluate(Engine& engine, const WordList& words, int level, 
                      score.stopped == 1 && !used_before_delivery(*session, expected);
   score.runs_right = right ? 1 : 0;
 
-  run.transcript = std::format("task {} mode {} {}\n", index, to_string(mode),
-                               right ? "right" : "WRONG");
+  run.transcript =
+      std::format("task {} mode {} {}\n", index, to_string(mode), right ? "right" : "WRONG");
   for (const Token token : session->context()) {
     run.transcript += engine.vocabulary().spelling(token);
   }

@@ -17,14 +17,14 @@ namespace asynclm {
 // Sums over runs (one run = one task in one mode).
 struct Score {
   std::int64_t runs = 0;
-  std::int64_t runs_right = 0;      // every call right, none extra, order kept, answer right, stopped
-  std::int64_t calls = 0;           // expected, plus those that should not have been made
-  std::int64_t calls_right = 0;     // name and all arguments equal to an expected call's
-  std::int64_t calls_extra = 0;     // made, but not expected (wrong name or value, or made twice)
-  std::int64_t answers_right = 0;   // exactly the expected lines, in any order
-  std::int64_t stopped = 0;         // finish reason stop
-  std::int64_t choices = 0;         // calls made where more than one was callable
-  std::int64_t choices_right = 0;   // … and it was one with the longest estimate
+  std::int64_t runs_right = 0;   // every call right, none extra, order kept, answer right, stopped
+  std::int64_t calls = 0;        // expected, plus those that should not have been made
+  std::int64_t calls_right = 0;  // name and all arguments equal to an expected call's
+  std::int64_t calls_extra = 0;  // made, but not expected (wrong name or value, or made twice)
+  std::int64_t answers_right = 0;  // exactly the expected lines, in any order
+  std::int64_t stopped = 0;        // finish reason stop
+  std::int64_t choices = 0;        // calls made where more than one was callable
+  std::int64_t choices_right = 0;  // … and it was one with the longest estimate
   Score& operator+=(const Score& other);
 };
 

@@ -32,8 +32,7 @@ Result<Token> decode(Engine& engine, SequenceId sequence, const Decode& step) {
 }  // namespace
 
 Result<SimulationReport> simulate(
-    Session& session, Engine& engine, SequenceId sequence, Time start,
-    const SimulationCosts& costs,
+    Session& session, Engine& engine, SequenceId sequence, Time start, const SimulationCosts& costs,
     const std::function<SimulatedReturn(CallKey, const CallRecord&)>& tool,
     const std::function<void(const Event&)>& observer) {
   SimulationReport report;

@@ -23,16 +23,15 @@ struct SimulatedReturn {
 };
 
 struct SimulationReport {
-  Time end{};                             // virtual time when the session was done
-  std::vector<std::int32_t> sampled;      // positions in the context that the model wrote
+  Time end{};                         // virtual time when the session was done
+  std::vector<std::int32_t> sampled;  // positions in the context that the model wrote
 };
 
 // Runs until the session is done, from virtual time `start`. The engine's sequence must hold the
 // session's context but for what the session has not fed yet. `tool` is asked once for each
 // dispatched call. `observer` (may be empty) sees each event.
 [[nodiscard]] Result<SimulationReport> simulate(
-    Session& session, Engine& engine, SequenceId sequence, Time start,
-    const SimulationCosts& costs,
+    Session& session, Engine& engine, SequenceId sequence, Time start, const SimulationCosts& costs,
     const std::function<SimulatedReturn(CallKey, const CallRecord&)>& tool,
     const std::function<void(const Event&)>& observer = {});
 

@@ -95,9 +95,12 @@ class Generator {
 
   Json value(ValueKind kind) {
     switch (kind) {
-      case ValueKind::word: return words_.pick(random_);
-      case ValueKind::name: return capitalised(words_.pick(random_));
-      case ValueKind::phrase: return words_.pick(random_) + " " + words_.pick(random_);
+      case ValueKind::word:
+        return words_.pick(random_);
+      case ValueKind::name:
+        return capitalised(words_.pick(random_));
+      case ValueKind::phrase:
+        return words_.pick(random_) + " " + words_.pick(random_);
       case ValueKind::path: {
         string path = words_.pick(random_);
         for (int i = random_.between(0, 1); i > 0; --i) path += "/" + words_.pick(random_);
@@ -110,8 +113,10 @@ class Generator {
         if (random_.chance(0.2)) std::ranges::transform(stem, stem.begin(), ::toupper);
         return stem + "." + string(random_.pick(kExtensions));
       }
-      case ValueKind::code: return code();
-      case ValueKind::integer: return integer();
+      case ValueKind::code:
+        return code();
+      case ValueKind::integer:
+        return integer();
       case ValueKind::real:
         return Json::parse(std::format("{}.{}", random_.between(0, 999), random_.between(1, 99)));
     }
@@ -194,10 +199,13 @@ class Generator {
     const string& parameter = tool.parameters.front().name;
     const string article = random_.chance(0.5) ? "a" : "the";
     switch (random_.between(0, 4)) {
-      case 0: return tool.verb + " " + tool.noun;
-      case 1: return tool.verb + " the " + tool.noun;
-      case 2: return std::format("{} {} {} a {}", tool.verb, tool.noun, tool.preposition,
-                                 words_.pick(random_));
+      case 0:
+        return tool.verb + " " + tool.noun;
+      case 1:
+        return tool.verb + " the " + tool.noun;
+      case 2:
+        return std::format("{} {} {} a {}", tool.verb, tool.noun, tool.preposition,
+                           words_.pick(random_));
       default:
         return std::format("{} the {} {} {} {}", tool.verb, tool.noun, tool.preposition, article,
                            parameter);
@@ -228,10 +236,18 @@ class Generator {
     string text = v.is_string() ? v.get<string>() : v.dump();
     if (!feeds && random_.chance(0.12)) {
       switch (random_.between(0, 3)) {
-        case 0: text += " " + words_.pick(random_); break;
-        case 1: text = std::format("{{\"{}\": {}}}", words_.pick(random_), v.dump()); break;
-        case 2: text = std::format("{}={}", words_.pick(random_), text); break;
-        default: text = random_.chance(0.5) ? "ok" : "done"; break;
+        case 0:
+          text += " " + words_.pick(random_);
+          break;
+        case 1:
+          text = std::format("{{\"{}\": {}}}", words_.pick(random_), v.dump());
+          break;
+        case 2:
+          text = std::format("{}={}", words_.pick(random_), text);
+          break;
+        default:
+          text = random_.chance(0.5) ? "ok" : "done";
+          break;
       }
     }
     return {Outcome::returned, std::move(text)};
@@ -245,13 +261,15 @@ class Generator {
         return {Outcome::failed, std::format("exit status {}: {} {}", random_.between(1, 127),
                                              words_.pick(random_), words_.pick(random_))};
       case 2:
-        return {Outcome::failed, std::format("no such {}: {}", words_.pick(random_),
-                                             words_.pick(random_))};
-      case 3: return {Outcome::failed, "killed by signal 11 (SIGSEGV)"};
-      case 4: return {Outcome::failed, std::format("output exceeds {} bytes", integer())};
+        return {Outcome::failed,
+                std::format("no such {}: {}", words_.pick(random_), words_.pick(random_))};
+      case 3:
+        return {Outcome::failed, "killed by signal 11 (SIGSEGV)"};
+      case 4:
+        return {Outcome::failed, std::format("output exceeds {} bytes", integer())};
       default:
-        return {Outcome::failed, words_.pick(random_) + " " + words_.pick(random_) + " " +
-                                     words_.pick(random_)};
+        return {Outcome::failed,
+                words_.pick(random_) + " " + words_.pick(random_) + " " + words_.pick(random_)};
     }
   }
 
@@ -353,8 +371,8 @@ class Generator {
     }
     if (style < 0.70) return std::format("{} {} {}", tool.verb, tool.noun, object);
     if (style < 0.78) return std::format("the {} {} {}", tool.noun, tool.preposition, object);
-    if (style < 0.87) return std::format("{} {} {}", tool.name, random_.chance(0.5) ? "on" : "with",
-                                         object);
+    if (style < 0.87)
+      return std::format("{} {} {}", tool.name, random_.chance(0.5) ? "on" : "with", object);
     if (style < 0.94) {
       return std::format("run {} with {} {}", tool.name, tool.parameters.front().name, object);
     }
@@ -391,9 +409,15 @@ class Generator {
       if (i > 0) {
         const bool last = i + 1 == parts.size();
         switch (style) {
-          case 0: text += last ? ", and " : ", "; break;
-          case 1: text += last ? " and " : ", "; break;
-          case 2: text += "; "; break;
+          case 0:
+            text += last ? ", and " : ", ";
+            break;
+          case 1:
+            text += last ? " and " : ", ";
+            break;
+          case 2:
+            text += "; ";
+            break;
           default:
             text += ". ";
             parts[i] = random_.chance(0.8) ? capitalised(parts[i]) : parts[i];
