@@ -227,10 +227,10 @@ TEST(CallSyntax, NestingIsLimited) {
     EXPECT_NE(parsed("f(" + nested(open, close, 65) + ")").find("at most 64 levels"),
               std::string::npos)
         << open;
-    EXPECT_FALSE(parse_call("f(" + nested(open, "", 1'000'000)).has_value()) << open;
+    EXPECT_FALSE(parse_call("f(" + nested(open, "", 100'000)).has_value()) << open;
   }
   EXPECT_TRUE(parse_call(R"({"name":"f","arguments":{"a":)" + nested("[", "]", 60) + "}}"));
-  for (const int levels : {65, 1'000'000}) {
+  for (const int levels : {65, 100'000}) {
     EXPECT_EQ(parsed(R"({"name":"f","arguments":{"a":)" + nested("[", "]", levels) + "}}"),
               "the JSON is nested too deeply");
   }
@@ -322,7 +322,7 @@ Json random_value(Random& random, int depth) {
 
 TEST(CallSyntax, WhatIsWrittenIsReadBack) {
   Random random(1);
-  for (int i = 0; i < 5000; ++i) {
+  for (int i = 0; i < 1500; ++i) {
     Json arguments = Json::object();
     for (int n = random.between(0, 4); n > 0; --n) {
       arguments["a" + std::to_string(n)] = random_value(random, 4);
@@ -347,7 +347,7 @@ TEST(CallSyntax, SurvivesNoise) {
       R"(f(a=[1, 2.5e3, 'x\u20ac'], b={"k": (True, None)}, c="""t""" 'u'))",
       R"({"name": "f", "arguments": {"a": [1, {"b": "\ud83d\ude00"}]}})"};
   Random random(2);
-  for (int i = 0; i < 20'000; ++i) {
+  for (int i = 0; i < 5000; ++i) {
     std::string code = random.pick(seeds);
     for (int n = random.between(1, 6); n > 0 && !code.empty(); --n) {
       const std::size_t at = random.below(code.size());

@@ -393,8 +393,8 @@ class Generator {
         std::to_array<string_view>({", then ", " and then ", ", and then ", " and from that "});
     const string then(random_.pick(kThen));
     if (random_.chance(0.15)) {
-      static const string kIt = "it";
-      return then + "use the result to " + clause(task, next, from, &kIt);
+      const string it = "it";
+      return then + "use the result to " + clause(task, next, from, &it);
     }
     return then + clause(task, next, from, &reference);
   }

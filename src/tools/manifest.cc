@@ -146,7 +146,7 @@ class ToolReader {
     const Json& command = json_["command"];
     bool good = command.is_array() && !command.empty();
     for (std::size_t i = 0; good && i < command.size(); ++i) {
-      good = command[i].is_string() && (i > 0 || command[i] != "");
+      good = command[i].is_string() && (i > 0 || !command[i].get_ref<const std::string&>().empty());
     }
     if (!good) return wrong("command", "a list of strings that begins with a program");
     program_.command.argv = command;

@@ -143,7 +143,7 @@ Process::Process(asio::io_context& context, Options options)
       timer_(context) {}
 
 Result<std::shared_ptr<Process>> Process::start(asio::io_context& context, Options options) {
-  const std::shared_ptr<Process> process(new Process(context, std::move(options)));
+  std::shared_ptr<Process> process(new Process(context, std::move(options)));
   if (auto spawned = process->spawn(); !spawned) {
     return fail(spawned.error().code,
                 "cannot start '" + process->options_.shown + "': " + spawned.error().message);
