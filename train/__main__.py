@@ -109,7 +109,8 @@ def parse():
     p.add_argument("--valid", nargs="*", default=[], metavar="FILE")
     p.add_argument("--threads", type=int, default=cores)
     p.add_argument("--device", default="cpu", help="as PyTorch names it: cpu, cuda")
-    p.add_argument("--start", metavar="CHECKPOINT", help="begin from another run's checkpoint")
+    p.add_argument("--start", metavar="FILE",
+                   help="begin from another run's checkpoint, or from the weights of a GGUF that 'export' wrote")
     p.add_argument("--compile", action="store_true", help="torch.compile the blocks (needs g++ and headers)")
     p.add_argument("--log-steps", type=int, default=10)
     p.add_argument("--checkpoint-minutes", type=float, default=2)
@@ -117,7 +118,8 @@ def parse():
     p.add_argument("--max-steps", type=int)
     p.add_argument("--optimizer", choices=["muon", "adamw"])
     for name, kind in (("lr", float), ("embd_lr", float), ("step_tokens", int), ("micro_tokens", int),
-                       ("warmup", float), ("decay", float), ("clip", float), ("seed", int)):
+                       ("warmup", float), ("decay", float), ("clip", float), ("decision_weight", float),
+                       ("seed", int)):
         p.add_argument("--" + name.replace("_", "-"), type=kind)
     p = command("plot", run_plot, "draw the log of a run")
     p.add_argument("--run", required=True)

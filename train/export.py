@@ -4,6 +4,7 @@
 from pathlib import Path
 
 import gguf
+import torch
 
 from . import checkpoint, tokenizer
 from .model import Config, Model
@@ -16,8 +17,10 @@ TYPES = {
 
 
 def load_model(run):
-    """RUN folder or checkpoint file to a Model."""
+    """RUN folder, checkpoint file or GGUF file of write() to a Model."""
     path = Path(run)
+    if path.suffix == ".gguf":
+        return read(path).eval()
     path = path / "checkpoint.pt" if path.is_dir() else path
     state = checkpoint.load(path)
     model = Model(Config(**state["config"]))
@@ -29,6 +32,12 @@ def interleave(weight, heads):
     """Rows of q or k from rotated halves to the neighbouring pairs that libllama rotates."""
     rows, columns = weight.shape
     return weight.reshape(heads, 2, rows // heads // 2, columns).transpose(1, 2).reshape(rows, columns)
+
+
+def rotated_halves(weight, heads):
+    """The inverse of interleave()."""
+    rows, columns = weight.shape
+    return weight.reshape(heads, rows // heads // 2, 2, columns).transpose(1, 2).reshape(rows, columns)
 
 
 def tensors(model):
@@ -79,6 +88,29 @@ def write(model, out, kind="f16", name="asynclm nano", directory=tokenizer.SHIPP
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def read(path):
+    """The weights of a GGUF file that write() made, to the precision they have there."""
+    try:
+        file = gguf.GGUFReader(path)
+        field = lambda key: file.fields[f"llama.{key}"].contents()
+        weights = {t.name: torch.from_numpy(gguf.quants.dequantize(t.data, t.tensor_type).copy()) for t in file.tensors}
+        vocab, dim = weights["token_embd.weight"].shape
+        config = Config(dim, field("block_count"), field("attention.head_count"), field("attention.head_count_kv"),
+                        field("feed_forward_length"), vocab, field("context_length"), field("rope.freq_base"),
+                        round(field("attention.layer_norm_rms_epsilon"), 9))  # stored as float32
+        model = Model(config)
+        state = {}
+        for name in model.state_dict():
+            weight = weights[f"{name}.weight"]
+            if name.endswith(("attn_q", "attn_k")):
+                weight = rotated_halves(weight, config.heads if name.endswith("q") else config.kv_heads)
+            state[name] = weight
+        model.load_state_dict(state)
+        return model
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise SystemExit(f"{path}: not a model that this trainer exported ({error})") from error
 
 
 def main(run, out, kind, name):

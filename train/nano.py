@@ -12,15 +12,24 @@ from . import export, parity, plot, tokenizer, trainer
 ROOT = Path(__file__).parents[1]
 CONFIG = "nano"
 
-# Arguments of `asynclm dataset`. The levels have tasks of their own seeds; `valid` also has words that
-# training never sees.
+# Arguments of `asynclm dataset`. The data sets have tasks of their own seeds; `valid…` also have words
+# that training never sees.
+#
+# The teacher calls in the order in which the user asked, not by the longest estimate: then the next call
+# is that of the next clause, which a model of this size can learn to find. Comparing the estimates of all
+# clauses at once it did not learn.
+ALL = ["--max-tokens", "800", "--policy", "as-written"]
 DATA = {
-    "l1": ["--level", "1", "--samples", "12000", "--seed", "101"],
-    "l2": ["--level", "2", "--samples", "12000", "--seed", "102", "--max-tokens", "800"],
-    "l3": ["--level", "3", "--samples", "26000", "--seed", "103", "--max-tokens", "800"],
-    "valid": ["--level", "3", "--samples", "300", "--seed", "9", "--held-out", "--max-tokens", "800"],
+    "easy": ["--level", "1", "--samples", "10000", "--seed", "101", *ALL],
+    "mixed1": ["--level", "1", "--samples", "10000", "--seed", "201", *ALL],
+    "mixed2": ["--level", "2", "--samples", "26000", "--seed", "202", *ALL],
+    "mixed3": ["--level", "3", "--samples", "48000", "--seed", "203", *ALL],
+    "valid1": ["--level", "1", "--samples", "250", "--seed", "7", "--held-out", *ALL],
+    "valid3": ["--level", "3", "--samples", "250", "--seed", "9", "--held-out", *ALL],
 }
-STAGES = (("l1", 2), ("l2", 4), ("l3", 10))  # million tokens; nothing is seen more than about once
+# (data sets, million tokens). Copying and the choice of a tool come first, by themselves; after that all
+# levels together, since a level that is left out is forgotten. Nothing is seen more than about once.
+STAGES = ((("easy",), 4.5), (("mixed1", "mixed2", "mixed3"), 40))
 
 # Exact arithmetic differs by rounding alone; f16 also rounds weights and activations.
 LIMITS = {"f32": 1e-3, "f16": 0.25}
@@ -53,8 +62,9 @@ def data(program, run, threads):
 
 def train(run, threads):
     torch.set_num_threads(threads)
-    stages = [([str(run / f"{name}.jsonl")], millions * 1e6) for name, millions in STAGES]
-    training = trainer.Trainer(run, CONFIG, stages, [str(run / "valid.jsonl")])
+    stages = [([str(run / f"{name}.jsonl") for name in names], millions * 1e6) for names, millions in STAGES]
+    valid = [str(run / f"{name}.jsonl") for name in DATA if name.startswith("valid")]
+    training = trainer.Trainer(run, CONFIG, stages, valid)
     if training.tokens < training.budget():
         training.train(log_steps=20, checkpoint_minutes=2, valid_minutes=8)
     training.close()

@@ -224,6 +224,10 @@ class ExportTest(unittest.TestCase):
                     self.assertLess(difference, limit, kind)
                     print(f"{kind}, {config.kv_heads} of {config.heads} heads for keys: largest difference "
                           f"{difference:.1e}, largest logit {magnitude:.1f}")
+                again = export.read(Path(folder) / "f32.gguf")
+                self.assertEqual(again.config, config)
+                for name, weight in random_model.state_dict().items():
+                    self.assertTrue(torch.equal(again.state_dict()[name], weight), name)
 
 
 class NanoTest(unittest.TestCase):

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from . import checkpoint, data, tokenizer
+from . import checkpoint, data, export, tokenizer
 from .model import CONFIGS, Model
 
 DEFAULTS = {
@@ -26,8 +26,9 @@ DEFAULTS = {
     "step_tokens": 6144,
     "micro_tokens": 3072,  # what a forward pass holds: small keeps activations near the cache
     "warmup": 0.3,  # million tokens
-    "decay": 0.3,  # share of the budget in which the rate falls to zero
+    "decay": 0.5,  # share of the budget in which the rate falls to zero
     "clip": 1.0,
+    "decision_weight": 5.0,  # of the loss of a token after a control token: there the model decides
     "seed": 1,
 }
 
@@ -80,7 +81,8 @@ def rate(tokens, budget, options):
 class Trainer:
     def __init__(self, run, config, stages, valid=(), options=None, start=None, compile=False,
                  device="cpu"):
-        """stages: [(files, tokens)]; start: a checkpoint of another run to continue from."""
+        """stages: [(files, tokens)]; start: a checkpoint of another run, or an exported GGUF file (its
+        weights only), to continue from."""
         if config not in CONFIGS:
             raise SystemExit(f"--config {config}: there are {', '.join(CONFIGS)}")
         config = CONFIGS[config]
@@ -97,20 +99,28 @@ class Trainer:
         self.shares = self.shares / self.shares[-1]
         self.checkpoint = self.run / "checkpoint.pt"
         source, state = self.checkpoint if self.checkpoint.exists() else start, None
-        if source:
+        if source and Path(source).suffix == ".gguf":
+            model = export.read(source)
+            state = {"config": model.config.to_dict(), "model": model.state_dict()}
+        elif source:
             state = checkpoint.load(source)
+        if state:
             if state["config"] != config.to_dict():
                 raise SystemExit(f"{source}: of another shape ({state['config']}); name its --config or another --run")
-            if state["options"]["optimizer"] != self.options["optimizer"]:
+            if "options" in state and state["options"]["optimizer"] != self.options["optimizer"]:
                 raise SystemExit(f"{source}: of a training with --optimizer {state['options']['optimizer']}")
             if source is start:
                 state["positions"] = {}
+        # Late in a training gradients get so small that the CPU's slow path for denormal numbers would take a
+        # third of the time. Threads that are started later inherit this.
+        torch.set_flush_denormal(True)
         self.device = device
         self.model = Model(config).init(self.options["seed"]).to(device)
         self.optimizers = Optimizers(self.model, self.options)
         self.step, self.tokens, self.seconds, positions = 0, 0, 0.0, {}
         if state:
             self.model.load_state_dict(state["model"])
+        if state and "optimizers" in state:
             self.optimizers.load(state["optimizers"])
             self.step, self.tokens = state["step"], state["tokens"]
             self.seconds, positions = state["seconds"], state["positions"]
@@ -154,16 +164,27 @@ class Trainer:
     def logits(self, batch):
         return self.model(batch.inputs.to(self.device), batch.at.to(self.device))
 
+    def after_control(self, batch):
+        first = self.model.config.vocab - len(tokenizer.CONTROLS)
+        return batch.inputs.reshape(-1)[batch.at] >= first
+
+    def weights(self, batch):
+        """Which call, which tool, a trap or more text is decided by few tokens. All others are easy sooner, and would
+        drown them."""
+        return 1.0 + (self.options["decision_weight"] - 1.0) * self.after_control(batch)
+
     def train_step(self, budget):
         """One optimizer step over micro-batches of different lengths; returns (loss, tokens)."""
         stream, batches, tokens = self.streams[self.stage(budget)], [], 0
         while tokens < self.options["step_tokens"] - self.options["micro_tokens"] // 2:
             batches.append(stream.next())
             tokens += batches[-1].n_tokens
-        count = sum(len(b.at) for b in batches)
+        weights = [self.weights(b) for b in batches]
+        count = sum(float(w.sum()) for w in weights)
         total = 0.0
-        for b in batches:
-            loss = F.cross_entropy(self.logits(b), b.target.to(self.device), reduction="sum") / count
+        for b, w in zip(batches, weights):
+            losses = F.cross_entropy(self.logits(b), b.target.to(self.device), reduction="none")
+            loss = (losses * w.to(self.device)).sum() / count
             loss.backward()
             total += float(loss.detach())
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options["clip"])
@@ -178,7 +199,6 @@ class Trainer:
     @torch.no_grad()
     def validate(self, limit=400):
         """Teacher-forced, over the first `limit` sequences of each file."""
-        controls = torch.arange(self.model.config.vocab) >= self.model.config.vocab - len(tokenizer.CONTROLS)
         rows = {}
         for name, sequences in self.valid.items():
             loss, right, count, exact, total, after_right, after_count = 0.0, 0, 0, 0, 0, 0, 0
@@ -190,7 +210,7 @@ class Trainer:
                 hit = logits.argmax(-1) == b.target
                 wrong = np.zeros(len(indices), dtype=bool)
                 wrong[b.sequence[~hit.numpy()]] = True
-                after = controls[b.inputs.reshape(-1)[b.at]]
+                after = self.after_control(b)
                 right, count = right + int(hit.sum()), count + len(hit)
                 exact, total = exact + int((~wrong).sum()), total + len(indices)
                 after_right, after_count = after_right + int(hit[after].sum()), after_count + int(after.sum())
