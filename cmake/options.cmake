@@ -5,6 +5,8 @@ option(ASYNCLM_BUILD_TESTS "Build the unit tests and register all tests" ${PROJE
 option(ASYNCLM_WARNINGS_AS_ERRORS "Stop at compiler warnings" OFF)
 set(ASYNCLM_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize=: address,undefined or thread")
 
+option(ASYNCLM_FUZZ "Build the fuzz targets with libFuzzer (clang)" OFF)
+
 set(CMAKE_CXX_STANDARD 23)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
@@ -37,4 +39,7 @@ if(ASYNCLM_SANITIZE)
   target_compile_options(asynclm_build_options INTERFACE
     -fsanitize=${ASYNCLM_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(asynclm_build_options INTERFACE -fsanitize=${ASYNCLM_SANITIZE})
+endif()
+if(ASYNCLM_FUZZ)
+  target_compile_options(asynclm_build_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()

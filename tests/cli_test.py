@@ -60,6 +60,13 @@ class Terminal:
     def send(self, data):
         os.write(self.fd, data)
 
+    def signal_twice(self):
+        # Two signals of a kind could melt into one, and between two the program could end by itself.
+        os.kill(self.pid, signal.SIGSTOP)
+        os.kill(self.pid, signal.SIGINT)
+        os.kill(self.pid, signal.SIGTERM)
+        os.kill(self.pid, signal.SIGCONT)
+
     def _read(self, seconds):
         if not select.select([self.fd], [], [], seconds)[0]:
             return False
@@ -198,7 +205,7 @@ def synthetic_log(pause_ms=0):
          "calls": [{"id": "a", "name": "count_lines", "arguments": {"path": "漢字"},
                     "outcome": "returned", "result": hostile, "emitted_ms": 10.0,
                     "dispatched_ms": 11.0, "returned_ms": t + 300.0, "delivered_ms": t + 300.0}],
-         "tokens": {"prompt": 100, "generated": 30, "injected": 9},
+         "tokens": {"prompt": 100, "generated": 30, "forced": 0, "accepted": 0, "injected": 9},
          "time": {"wall_ms": t + 321.0, "generating_ms": 30.0, "waiting_ms": t + 280.0,
                   "overlap_ms": 10.0}}]
 
@@ -306,13 +313,9 @@ class Replay(CliTest):
     def test_a_second_signal_ends_the_program_at_once(self):
         terminal = Terminal("replay", self.log(synthetic_log(pause_ms=3_600_000)))
         terminal.wait_for("waiting for a")
-        # Two signals of a kind could melt into one, and between two the program could end by itself.
-        os.kill(terminal.pid, signal.SIGSTOP)
-        os.kill(terminal.pid, signal.SIGINT)
-        os.kill(terminal.pid, signal.SIGTERM)
-        os.kill(terminal.pid, signal.SIGCONT)
+        terminal.signal_twice()
         status, raw = terminal.finish()
-        self.assertIn(status, (130, 143), raw)
+        self.assertIn(status, (-signal.SIGINT, -signal.SIGTERM), raw)
         self.assertNotIn("stopped", raw)
         self.assertTrue(raw.rindex("\x1b[?25h") > raw.rindex("\x1b[?25l"), "the cursor is hidden")
 
@@ -357,10 +360,10 @@ class Run(ModelTest):
         self.assertLessEqual(time["overlap_ms"], time["generating_ms"])
         return report
 
-    def one_call(self, tools, mode, outcome):
+    def one_call(self, tools, mode, outcome, finish=("stop",)):
         report = self.report("--tools", tools, "--mode", mode, "--max-tokens", 200, TASK)
         self.assertEqual(report["mode"], mode)
-        self.assertEqual(report["finish_reason"], "stop", report)
+        self.assertIn(report["finish_reason"], finish, report)
         self.assertEqual(len(report["calls"]), 1, report)
         call = report["calls"][0]
         self.assertEqual(call["name"], "find_report")
@@ -369,10 +372,10 @@ class Run(ModelTest):
         self.assertIsNotNone(call["delivered_ms"])
         return report
 
-    def in_all_modes(self, tools, outcome):
+    def in_all_modes(self, tools, outcome, finish=("stop",)):
         for mode in ("sync", "sync-parallel", "async"):
             with self.subTest(mode):
-                yield self.one_call(tools, mode, outcome)
+                yield self.one_call(tools, mode, outcome, finish)
 
     def test_a_tool_that_returns(self):
         tools = self.tools("import json, sys; print(json.load(sys.stdin)['path'] == 'alpha.txt')")
@@ -413,7 +416,8 @@ class Run(ModelTest):
                   "parameters": {"type": "object", "properties": {}},
                   "command": ["rm", str(victim)]}
         tools = self.file("tools.json", manifest(f"print('{HOSTILE}')", more=[remove]))
-        for report in self.in_all_modes(tools, "returned"):
+        # How well the model repeats such a text is another question: it may go on to the limit.
+        for report in self.in_all_modes(tools, "returned", finish=("stop", "length")):
             self.assertEqual(report["calls"][0]["result"], HOSTILE)
             self.assertTrue(victim.exists())
 
@@ -437,6 +441,27 @@ class Run(ModelTest):
         self.assertEqual(first["answer"], second["answer"])
         self.assertEqual([c["arguments"] for c in first["calls"]],
                          [c["arguments"] for c in second["calls"]])
+
+    def test_drafts_and_forced_tokens_change_nothing(self):
+        tools = self.tools("print('seven')")
+        seen = set()
+        for flags in ([], ["--no-drafts"], ["--no-fast-forward"], ["--no-drafts", "--no-fast-forward"]):
+            # In mode sync a result comes at the same token, however fast the model is.
+            result = run("run", "--mode", "sync", "--json", "--tools", tools, *flags, TASK)
+            report = json.loads(result.stdout)
+            tokens = report["tokens"]
+            self.assertEqual(tokens["accepted"] == 0, "--no-drafts" in flags, tokens)
+            self.assertEqual(tokens["forced"] == 0, "--no-fast-forward" in flags, tokens)
+            calls = [(call["name"], json.dumps(call["arguments"])) for call in report["calls"]]
+            seen.add((report["answer"], *calls, tokens["generated"] + tokens["forced"]))
+        self.assertEqual(len(seen), 1, seen)
+
+    def test_spelled_markers(self):
+        # The default model was not trained for them: whatever it writes, the run ends and is reported.
+        args = ("--tools", self.tools("print('seven')"), "--max-tokens", 60, TASK)
+        told, plain = self.report("--spelled-markers", *args), self.report(*args)
+        self.assertGreater(told["tokens"]["prompt"], plain["tokens"]["prompt"] + 100)
+        self.assertIn(told["finish_reason"], ("stop", "length", "stalled"))
 
     def test_max_tokens(self):
         report = self.report("--tools", self.tools("print('seven')"), "--max-tokens", "2", TASK)
@@ -489,14 +514,34 @@ class Run(ModelTest):
                 for line in re.split(r"[\r\n]+", raw):
                     self.assertLessEqual(width(line), columns, line)
 
-    def test_ctrl_c_ends_the_calls_and_says_what_was(self):
+    def waiting_run(self, before="pass"):
+        """A terminal with a run that waits for a tool, and the tool's process."""
         pid_file = self.folder / "pid"
-        tools = self.tools(f"import os, time; open('{pid_file}', 'w').write(str(os.getpid())); "
+        tools = self.tools(f"import os, signal, time; {before}; "
+                           f"open('{pid_file}', 'w').write(str(os.getpid())); "
                            "print(flush=True); time.sleep(3600)", timeout_ms=3_600_000)
         terminal = Terminal("run", "--tools", tools, TASK)
         terminal.wait_for("waiting for ")
         while not (pid_file.exists() and pid_file.read_text()):
             time.sleep(0.01)
+        return terminal, int(pid_file.read_text())
+
+    def test_a_second_ctrl_c_leaves_no_tool_behind(self):
+        terminal, pid = self.waiting_run("signal.signal(signal.SIGTERM, signal.SIG_IGN)")
+        terminal.signal_twice()
+        status, raw = terminal.finish()
+        self.assertIn(status, (-signal.SIGINT, -signal.SIGTERM), raw)
+        end = time.monotonic() + FAR
+        with self.assertRaises(ProcessLookupError):  # init collects it, some time
+            while time.monotonic() < end:
+                stat = Path(f"/proc/{pid}/stat")
+                if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
+                    raise ProcessLookupError
+                os.kill(pid, 0)
+                time.sleep(0.01)
+
+    def test_ctrl_c_ends_the_calls_and_says_what_was(self):
+        terminal, pid = self.waiting_run()
         terminal.send(b"\x03")
         status, raw = terminal.finish()
         self.assertEqual(status, 1, raw)
@@ -504,7 +549,24 @@ class Run(ModelTest):
         self.assertIn("cancelled", raw)
         self.assertIn("stopped by a signal", raw)
         with self.assertRaises(ProcessLookupError):
-            os.kill(int(pid_file.read_text()), 0)
+            os.kill(pid, 0)
+
+
+class Eval(ModelTest):
+    def test_what_the_monitor_lets_through_is_valid(self):
+        result = run("eval", "--tasks", "3", "--max-tokens", "80", "--temperature", "1.5", "--json",
+                     "--mode", "sync,sync-parallel,async", "--threads", "1")
+        self.assertEqual(result.returncode, 0, result)
+        for mode, score in json.loads(result.stdout)["modes"].items():
+            with self.subTest(mode):
+                self.assertEqual(score["runs"], 3)
+                self.assertEqual(score["refused"], 0, score)
+                self.assertEqual(score["forged"], 0, score)
+
+    def test_a_run_is_repeatable(self):
+        args = ("eval", "--tasks", "2", "--level", "1", "--mode", "async", "--threads", "1")
+        self.assertEqual(run(*args).stdout, run(*args).stdout)
+        self.assertIn("calls right", run(*args).stdout)
 
 
 class Demo(ModelTest):

@@ -14,7 +14,9 @@ ORDER = ["base", "engine", "cml", "session", "tools", "runtime", "cli"]
 BELOW = {layer: set(ORDER[: i + 1]) for i, layer in enumerate(ORDER)}
 # The oracle and the synthetic tasks stand beside the runtime; the program uses both.
 BELOW["oracle"] = {"base", "engine", "cml", "session", "tools", "oracle"}
-BELOW["cli"].add("oracle")
+# The measurements, of any layer but the program.
+BELOW["bench"] = {"base", "engine", "cml", "session", "tools", "runtime", "oracle", "bench"}
+BELOW["cli"] |= {"oracle", "bench"}
 
 # Single exceptions to the rules below, each with its reason.
 EXCEPTIONS = {

@@ -35,6 +35,9 @@ class Vocabulary {
   // Tokens by which a model ends its turn.
   [[nodiscard]] virtual bool is_end_of_generation(Token token) const = 0;
 
+  // Token that every context of this model begins with; kNoToken if it was trained without one.
+  [[nodiscard]] virtual Token begin_of_text() const { return kNoToken; }
+
   // Appends the token's bytes (maybe part of a UTF-8 character); nothing for control tokens.
   virtual void append_piece(Token token, std::string& out) const = 0;
 
@@ -58,20 +61,48 @@ struct SamplingParams {
 
 using SequenceId = std::int32_t;
 
+// What may be sampled, beyond a few banned tokens. It is asked after sampling, so it costs nothing
+// where the model keeps to it by itself; only for a token that it does not allow the whole set is
+// needed.
+class TokenFilter {
+ public:
+  virtual ~TokenFilter() = default;
+  // `drafted`: behind how many tokens of the item's draft.
+  [[nodiscard]] virtual bool allows(Token token, std::size_t drafted) = 0;
+  // Bit t % 64 of word t / 64: whether token t is allowed. Valid until the next call.
+  [[nodiscard]] virtual std::span<const std::uint64_t> allowed(std::size_t drafted) = 0;
+};
+
 // One sequence's part of a decode call.
 struct DecodeItem {
   SequenceId sequence = 0;
   std::span<const Token> append;  // at least one token, added at the sequence's end
   bool sample = true;             // sample the token that follows the last appended one
   std::span<const Token> banned;  // never sampled (probability zero); few: markers not legal now
+  TokenFilter* filter = nullptr;  // nothing else is sampled; null: everything may be
+  // A guess of what will be sampled, verified in the same call: as long as the token that is
+  // sampled is the draft's, the next one is sampled too, and so on behind the draft's end. The
+  // tokens, and the sampler afterwards, are those of as many calls without a draft. Needs `sample`.
+  std::span<const Token> draft = {};
 };
+
+// Drafts that sessions make have so many tokens at most: longer ones are seldom right to their end.
+inline constexpr std::size_t kMaxDraftTokens = 8;
+
+// Entries of `sampled` that a decode call with these items has room for.
+[[nodiscard]] inline std::size_t sampled_size(std::span<const DecodeItem> items) {
+  std::size_t size = items.size();
+  for (const DecodeItem& item : items) size += item.draft.size();
+  return size;
+}
 
 struct EngineInfo {
   std::string model;              // name or description, for people
   std::string library;            // "libllama 0.7.0, ggml 0.27.0"; "fake"
   std::int32_t context_tokens;    // longest sequence
   std::int32_t max_sequences;     // at the same time
-  std::int32_t max_batch_tokens;  // sum of appends in one decode call
+  std::int32_t max_batch_tokens;  // sum of appends and drafts in one decode call
+  std::int32_t max_draft_tokens;  // sum of drafts in one decode call
 };
 
 // Not thread-safe but for request_abort: one thread owns an engine.
@@ -100,10 +131,12 @@ class Engine {
   [[nodiscard]] virtual Result<void> restore(SequenceId sequence,
                                              std::span<const std::byte> state) = 0;
 
-  // Appends and samples. `sampled` has one entry an item: the token, or kNoToken where
-  // item.sample is false. Each sequence may occur once. Either all items are done, or an error
-  // is returned and no sequence has changed:
-  // invalid_argument, limit_exceeded (context or batch), cancelled (request_abort), engine.
+  // Appends and samples. `sampled` has sampled_size(items) entries: for one item after the other
+  // the tokens that were sampled, 1 + draft.size() at most, and then kNoToken; of an item with
+  // `sample` false one kNoToken. The sequence then holds the append, and all but the last of the
+  // sampled tokens. Each sequence may occur once. Either all items are done, or an error is
+  // returned and no sequence has changed: invalid_argument, limit_exceeded (context or batch),
+  // cancelled (request_abort), engine.
   [[nodiscard]] virtual Result<void> decode(std::span<const DecodeItem> items,
                                             std::span<Token> sampled) = 0;
 

@@ -38,7 +38,8 @@ struct RunReport {
 
 struct RunRequest {
   std::vector<Message> messages;  // usually one of role "user"; the tool list is added
-  SessionConfig config;           // context_tokens is cut to the engine's
+  // context_tokens is cut to the engine's.
+  SessionConfig config = {.constrained = true, .fast_forward = true, .drafts = true};
   SamplingParams sampling;
   // Called on the decode thread for each event, with the session to look up calls. Must be quick
   // and must not call the runtime. Times count from this session's start.

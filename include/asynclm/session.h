@@ -26,8 +26,11 @@ enum class Mode : std::uint8_t {
   sync,           // the model waits for each call
   sync_parallel,  // calls are collected until the model traps, run together, all awaited
   async,          // calls run while the model goes on; results are interrupts (the paper)
+  async_plus,     // async, and the model may name what it waits for, what a call comes after and
+                  // whose result it takes, and may withdraw a call (DESIGN.md)
 };
-[[nodiscard]] std::string_view to_string(Mode mode);  // "sync", "sync-parallel", "async"
+// "sync", "sync-parallel", "async", "async+"
+[[nodiscard]] std::string_view to_string(Mode mode);
 [[nodiscard]] Result<Mode> parse_mode(std::string_view text);
 
 struct Message {
@@ -40,7 +43,19 @@ struct SessionConfig {
   std::int32_t max_generated = 2048;     // tokens that the model may write, in all turns
   std::int32_t context_tokens = 4096;    // never appended beyond
   std::int32_t max_calls = 256;          // calls in all
+  std::int32_t max_call_tokens = 1024;   // one call's block; a longer one is malformed
   std::int32_t max_result_bytes = 4096;  // a longer result is cut, and says so
+  // Inside blocks only what the tools' schemas allow can be sampled (the token monitor).
+  bool constrained = false;
+  // Where they allow one thing only, it is appended and not sampled. Needs `constrained`; arguments
+  // then come in the order of the schema.
+  bool fast_forward = false;
+  // Arguments that the model seems to copy are proposed as drafts, which the engine verifies: the
+  // same tokens, in fewer decode calls. Needs `constrained`.
+  bool drafts = false;
+  // For models whose vocabulary does not have the markers: they are text, and the prompt explains
+  // them. Not with `constrained`: calls are checked when they are closed.
+  bool spelled_markers = false;
 };
 
 // A call within its session: the index in Session::calls().
@@ -51,10 +66,12 @@ struct CallRecord {
   std::string id;    // the model's name for it; empty: no interrupt is wanted
   std::string name;  // empty if the block could not be parsed
   Json arguments = Json::object();
-  std::string code;  // the block's text as written
+  std::string code;            // the block's text as written
+  std::vector<CallKey> needs;  // async+: calls that must have returned before this one starts
   std::optional<Outcome> outcome;
   std::string result;
-  bool rejected = false;  // never dispatched: malformed, unknown function, invalid arguments
+  bool rejected = false;  // never dispatched: malformed, unknown function, invalid arguments; or in
+                          // async+ one that it needs did not return
   std::optional<Time> emitted, dispatched, returned, delivered;
 };
 
@@ -70,10 +87,14 @@ enum class FinishReason : std::uint8_t {
 
 // --- Steps: what the session needs next -------------------------------------------------------
 
-// Append these tokens, then sample one that is not banned. Spans live until the next input.
+// Append these tokens, then sample one that is neither banned nor kept out by the filter. Spans
+// live until the next input.
 struct Decode {
   std::span<const Token> append;
   std::span<const Token> banned;
+  TokenFilter* filter = nullptr;  // null: everything
+  // See DecodeItem. The owner may take a part of it, from its beginning, or nothing.
+  std::span<const Token> draft = {};
 };
 struct Wait {};  // nothing to do until a call completes
 struct Done {
@@ -119,17 +140,24 @@ struct Event {
 struct TokenCounts {
   std::int32_t prompt = 0;     // before the model's first token
   std::int32_t generated = 0;  // sampled from the model
-  std::int32_t injected = 0;   // interrupts and forced markers
+  std::int32_t forced = 0;     // of calls, not sampled since nothing else was possible
+  std::int32_t accepted = 0;   // of those generated: drafts, which cost no decode call of their own
+  std::int32_t injected = 0;   // interrupts, and markers that close blocks
 };
+
+class CallGrammar;  // session/monitor.h
 
 class Session {
  public:
   // `vocabulary` must outlive the session and must have the five markers as control tokens
-  // (unsupported if not). `tools` is what the model may call; the prompt lists them.
+  // (unsupported if not; see SessionConfig::spelled_markers). `tools` is what the model may call;
+  // the prompt lists them. `grammar` is what constrained sessions with the same tools, mode and
+  // fast_forward share; null: its own.
   [[nodiscard]] static Result<Session> create(const Vocabulary& vocabulary,
                                               std::vector<ToolSpec> tools,
                                               std::vector<Message> messages,
-                                              const SessionConfig& config);
+                                              const SessionConfig& config,
+                                              std::shared_ptr<CallGrammar> grammar = nullptr);
   ~Session();
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
@@ -137,11 +165,20 @@ class Session {
   [[nodiscard]] Step step() const;
 
   // Inputs. Times must not decrease.
-  void decoded(Token sampled, Time now);  // the answer to a Decode step
-  void started(CallKey call, Time now);   // a worker took it: dispatched time
+  // The answer to a Decode step: the token, or with a draft all that were sampled (at least one).
+  void decoded(std::span<const Token> sampled, Time now);
+  void decoded(Token sampled, Time now) { decoded(std::span(&sampled, 1), now); }
+  void started(CallKey call, Time now);  // a worker took it: dispatched time
   // Second results, and results of calls that were not dispatched, are ignored. Not between a
   // Decode step and its decoded(): the token would be taken as sampled after the interrupt.
   void completed(CallKey call, CallResult result, Time now);
+  // A part of a result that is still to come. Told to the model in async+ only, as the interrupt
+  // `[INTR] id part [HEAD] text [END]`; of a call without id, or that has ended, it is ignored.
+  void progressed(CallKey call, std::string_view text, Time now);
+  // A person or another model interrupts: `[INTR] user [HEAD] text [END]` or `agent:NAME`, at the
+  // next token outside a block. It ends any wait. invalid_argument: another source, or the session
+  // is done (then a further user message can be added).
+  [[nodiscard]] Result<void> interrupt(std::string_view source, std::string_view text, Time now);
   void cancel(Time now);                      // open calls are cancelled; Done
   void engine_failed(Error error, Time now);  // as cancel, reason `error`
 
@@ -157,7 +194,8 @@ class Session {
   [[nodiscard]] std::string_view answer() const;  // all visible text of the last turn
   [[nodiscard]] Mode mode() const;
   [[nodiscard]] const std::optional<Error>& error() const;
-  [[nodiscard]] bool in_critical_section() const;  // the model is inside a block
+  // The model is inside a block, or has spelled what could become a marker.
+  [[nodiscard]] bool in_critical_section() const;
 
  private:
   struct Impl;

@@ -50,7 +50,7 @@ std::vector<fs::path> asset_places(const fs::path& program, const fs::path& curr
       add(above / file);
       above = above.parent_path();
     }
-    add(folder.parent_path() / "share" / "asynclm" / installed);
+    if (!installed.empty()) add(folder.parent_path() / "share" / "asynclm" / installed);
   }
   add(current_folder / file);
   return places;
@@ -69,7 +69,8 @@ Result<std::string> find_model(const std::optional<std::string>& given) {
 }
 
 Result<std::string> find_demo_tools() {
-  return find("the demo", "demo/tools.json", "demo/tools.json", "give a task and --tools");
+  // Not installed: its task is about the files of the checkout.
+  return find("the demo", "demo/tools.json", "", "give a task and --tools");
 }
 
 Result<std::string> read_demo_task(const std::string& demo_tools) {

@@ -13,7 +13,7 @@
 namespace asynclm {
 
 // Files that could be meant, in the order in which they are tried. `file` is relative to a checkout
-// ("models/x.gguf"), `installed` to PREFIX/share/asynclm.
+// ("models/x.gguf"), `installed` to PREFIX/share/asynclm; empty: it is not installed.
 [[nodiscard]] std::vector<std::filesystem::path> asset_places(
     const std::filesystem::path& program, const std::filesystem::path& current_folder,
     const std::string& file, const std::string& installed);

@@ -23,10 +23,11 @@ struct DatasetCommand {
   std::string out = "-";
   std::uint64_t samples = 1000;
   DatasetOptions options;
+  std::string policy = "lpt";
   bool held_out = false;
   bool text = false;
 
-  [[nodiscard]] int run() const;
+  [[nodiscard]] int run();
 };
 
 std::string spelled(const Vocabulary& vocabulary, const std::vector<Token>& tokens) {
@@ -35,15 +36,17 @@ std::string spelled(const Vocabulary& vocabulary, const std::vector<Token>& toke
   return text;
 }
 
-int DatasetCommand::run() const {
+int DatasetCommand::run() {
+  options.policy = policy == "lpt" ? Policy::lpt : Policy::as_written;
   const auto complain = [](const std::string& message) {
     std::cerr << "asynclm dataset: " << message << '\n';
     return kExitUsage;
   };
   const auto vocab = load_vocabulary(vocabulary);
   if (!vocab) return complain(vocab.error().message);
-  const auto list = WordList::load(words, held_out ? Split::held_out : Split::train);
+  auto list = WordList::load(words, held_out ? Split::held_out : Split::train);
   if (!list) return complain(list.error().message);
+  list->add_pieces(**vocab);
   std::ofstream file;
   if (out != "-") {
     file.open(out);
@@ -99,6 +102,9 @@ void add_dataset_command(CLI::App& app, int& exit_code) {
   sub->add_option("--samples", command->samples, "samples to write")->capture_default_str();
   sub->add_option("--level", command->options.level, "how hard the tasks are")
       ->check(CLI::Range(1, kLevels))
+      ->capture_default_str();
+  sub->add_option("--policy", command->policy, "which callable call the teacher writes first")
+      ->check(CLI::IsMember({"lpt", "as-written"}))
       ->capture_default_str();
   sub->add_option("--max-tokens", command->options.max_tokens, "leave longer samples out")
       ->check(CLI::Range(64, 65536))

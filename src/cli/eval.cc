@@ -1,30 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 // asynclm eval: accuracy of a model on synthetic tasks with unseen names, in each mode.
+#include <unistd.h>
+
 #include <cstdint>
 #include <format>
 #include <fstream>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "cli/assets.h"
 #include "cli/commands.h"
+#include "cli/monitor_options.h"
 #include "oracle/evaluate.h"
 
 namespace asynclm {
 namespace {
 
 struct EvalCommand {
-  LlamaOptions engine{.model_path = "models/asynclm-nano.gguf", .context_tokens = 2048};
+  std::optional<std::string> model;
+  int threads = 0;
   std::string words = "/usr/share/dict/words";
   std::vector<std::string> modes = {"sync", "sync-parallel", "async"};
   std::uint64_t tasks = 200;
   std::uint64_t seed = 1;
   int level = kLevels;
+  float temperature = 0;
+  std::int32_t max_tokens = 600;  // twice what the longest solution takes
   std::string failures;
+  MonitorOptions monitor;
   bool json = false;
 
   [[nodiscard]] int run() const;
@@ -41,28 +50,40 @@ int EvalCommand::run() const {
   };
   const auto list = WordList::load(words, Split::held_out);
   if (!list) return complain(list.error().message);
-  const auto model = make_llama_engine(engine);
-  if (!model) return complain(model.error().message);
+  const auto path = find_model(model);
+  if (!path) return complain(path.error().message);
+  const auto engine =
+      make_llama_engine({.model_path = *path, .context_tokens = 2048, .threads = threads});
+  if (!engine) return complain(engine.error().message);
   std::ofstream failed;
   if (!failures.empty()) {
     failed.open(failures);
     if (!failed) return complain("cannot write '" + failures + "'");
   }
-  nlohmann::ordered_json report = {{"model", engine.model_path},
+  nlohmann::ordered_json report = {{"model", *path},
                                    {"tasks", tasks},
                                    {"seed", seed},
                                    {"level", level},
+                                   {"temperature", temperature},
                                    {"modes", nlohmann::ordered_json::object()}};
   if (!json) {
-    std::cout << std::format("{:<14}{:>6}{:>13}{:>12}{:>13}{:>12}{:>12}\n", "mode", "runs",
-                             "calls right", "runs right", "answers", "stopped", "priority");
+    std::cout << std::format("{:<14}{:>6}{:>13}{:>12}{:>10}{:>10}{:>10}{:>9}{:>8}\n", "mode",
+                             "runs", "calls right", "runs right", "answers", "stopped", "priority",
+                             "refused", "forged");
   }
   for (const std::string& name : modes) {
     const auto mode = parse_mode(name);
     if (!mode) return complain(mode.error().message);
     Score score;
+    SessionConfig config = monitor.config(*mode);
+    config.max_generated = max_tokens;
     for (std::uint64_t index = 0; index < tasks; ++index) {
-      const auto run = evaluate(**model, *list, level, seed, index, *mode);
+      const auto run = evaluate(**engine, *list, {.level = level, .seed = seed, .index = index},
+                                config, {.temperature = temperature, .seed = seed});
+      if (isatty(STDERR_FILENO) == 1) {
+        std::cerr << std::format("\r{} {} of {}\x1b[K", name, index + 1, tasks)
+                  << (index + 1 < tasks ? "" : "\r\x1b[K") << std::flush;
+      }
       if (!run) {
         std::cerr << "asynclm eval: task " << index << ": " << run.error().message << '\n';
         return kExitFailed;
@@ -76,17 +97,19 @@ int EvalCommand::run() const {
                                {"calls", score.calls},
                                {"calls_right", score.calls_right},
                                {"calls_extra", score.calls_extra},
+                               {"refused", score.refused},
+                               {"forged", score.forged},
                                {"answers_right", score.answers_right},
                                {"stopped", score.stopped},
                                {"choices", score.choices},
                                {"choices_right", score.choices_right}};
     } else {
-      std::cout << std::format("{:<14}{:>6}{:>12.1f}%{:>11.1f}%{:>12.1f}%{:>11.1f}%{:>11.1f}%\n",
-                               name, score.runs, percent(score.calls_right, score.calls),
-                               percent(score.runs_right, score.runs),
-                               percent(score.answers_right, score.runs),
-                               percent(score.stopped, score.runs),
-                               percent(score.choices_right, score.choices))
+      std::cout << std::format(
+                       "{:<14}{:>6}{:>12.1f}%{:>11.1f}%{:>9.1f}%{:>9.1f}%{:>9.1f}%{:>9}{:>8}\n",
+                       name, score.runs, percent(score.calls_right, score.calls),
+                       percent(score.runs_right, score.runs),
+                       percent(score.answers_right, score.runs), percent(score.stopped, score.runs),
+                       percent(score.choices_right, score.choices), score.refused, score.forged)
                 << std::flush;
     }
   }
@@ -100,7 +123,7 @@ void add_eval_command(CLI::App& app, int& exit_code) {
   auto command = std::make_shared<EvalCommand>();
   CLI::App* sub =
       app.add_subcommand("eval", "accuracy of a model on synthetic tasks with unseen names");
-  sub->add_option("--model", command->engine.model_path, "GGUF file")->capture_default_str();
+  sub->add_option("--model", command->model, "GGUF file (default: the model that asynclm ships)");
   sub->add_option("--mode", command->modes, "modes to run")->delimiter(',')->capture_default_str();
   sub->add_option("--tasks", command->tasks, "tasks a mode")
       ->check(CLI::Range(1, 1'000'000))
@@ -108,13 +131,20 @@ void add_eval_command(CLI::App& app, int& exit_code) {
   sub->add_option("--level", command->level, "how hard the tasks are")
       ->check(CLI::Range(1, kLevels))
       ->capture_default_str();
-  sub->add_option("--seed", command->seed, "of the tasks")->capture_default_str();
+  sub->add_option("--seed", command->seed, "of the tasks and of sampling")->capture_default_str();
+  sub->add_option("--temperature", command->temperature, "0 = greedy")
+      ->check(CLI::Range(0.0, 100.0))
+      ->capture_default_str();
+  sub->add_option("--max-tokens", command->max_tokens, "that the model may write in a run")
+      ->check(CLI::Range(1, 100'000))
+      ->capture_default_str();
   sub->add_option("--words", command->words, "word list; its held-out words are used")
       ->capture_default_str();
-  sub->add_option("--threads", command->engine.threads, "0 = all cores but one")
+  sub->add_option("--threads", command->threads, "0 = all cores but one")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   sub->add_option("--failures", command->failures, "write the failing runs to this file");
+  command->monitor.add_to(*sub);
   sub->add_flag("--json", command->json, "one JSON object on standard output");
   sub->callback([command, &exit_code] { exit_code = command->run(); });
 }

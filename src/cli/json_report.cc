@@ -47,6 +47,8 @@ Json report_to_json(Mode mode, const RunReport& report) {
               {"tokens",
                {{"prompt", report.tokens.prompt},
                 {"generated", report.tokens.generated},
+                {"forced", report.tokens.forced},
+                {"accepted", report.tokens.accepted},
                 {"injected", report.tokens.injected}}},
               {"time",
                {{"wall_ms", json_ms(report.wall)},
@@ -79,6 +81,8 @@ Result<RunReport> report_from_json(const Json& json) {
     const Json& tokens = json.at("tokens");
     tokens.at("prompt").get_to(report.tokens.prompt);
     tokens.at("generated").get_to(report.tokens.generated);
+    tokens.at("forced").get_to(report.tokens.forced);
+    tokens.at("accepted").get_to(report.tokens.accepted);
     tokens.at("injected").get_to(report.tokens.injected);
     const Json& time = json.at("time");
     report.wall = from_ms(time.at("wall_ms").get<double>());

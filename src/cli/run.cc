@@ -19,6 +19,7 @@
 #include "cli/drive.h"
 #include "cli/event_log.h"
 #include "cli/json_report.h"
+#include "cli/monitor_options.h"
 #include "cli/presenter.h"
 #include "cli/stop_signals.h"
 #include "cli/summary.h"
@@ -33,6 +34,8 @@ struct RunCommand {
   bool compare = false, json = false;
   SamplingParams sampling;
   int threads = 0;
+  MonitorOptions monitor;
+  bool spelled_markers = false;
   std::optional<std::int32_t> context_tokens, max_tokens;
   std::vector<std::string> words;
 
@@ -144,7 +147,12 @@ Result<ComparedRun> RunCommand::run_mode(Runtime& runtime, Mode run_mode) {
 
   RunRequest request;
   request.messages = {{"user", task_}};
-  request.config.mode = run_mode;
+  request.config = monitor.config(run_mode);
+  if (spelled_markers) {
+    // The call grammar is of marker tokens.
+    request.config.constrained = request.config.fast_forward = request.config.drafts = false;
+    request.config.spelled_markers = true;
+  }
   request.config.context_tokens = runtime.engine_info().context_tokens;
   if (max_tokens) request.config.max_generated = *max_tokens;
   request.sampling = sampling;
@@ -256,9 +264,10 @@ void add_run_command(CLI::App& app, int& exit_code) {
       ->option_text("FILE");
   run->add_option("--tools", command->tools, "Tool manifest, JSON (default: the demo's tools)")
       ->option_text("FILE");
-  CLI::Option* mode = run->add_option("--mode", command->mode, "async, sync or sync-parallel")
-                          ->check(CLI::IsMember({"async", "sync", "sync-parallel"}))
-                          ->option_text("MODE");
+  CLI::Option* mode =
+      run->add_option("--mode", command->mode, "async, async+, sync or sync-parallel")
+          ->check(CLI::IsMember({"async", "async+", "sync", "sync-parallel"}))
+          ->option_text("MODE");
   run->add_flag("--compare", command->compare, "Run all three modes and print a table")
       ->excludes(mode);
   run->add_flag("--json", command->json, "Print one JSON object instead of showing the run");
@@ -286,6 +295,11 @@ void add_run_command(CLI::App& app, int& exit_code) {
   run->add_option("--ctx", command->context_tokens, "Context size in tokens")
       ->check(CLI::PositiveNumber)
       ->option_text("N");
+  command->monitor.add_to(*run);
+  run->add_flag(
+      "--spelled-markers", command->spelled_markers,
+      "For a model that was not trained for asynclm: the markers are text, and the prompt "
+      "explains them (calls are then checked, but not constrained)");
   run->callback([command, &exit_code] { exit_code = command->run(); });
 }
 

@@ -5,27 +5,46 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
+
+#include "tools/process.h"
 
 namespace asynclm {
 namespace {
 
 constexpr std::array<int, 4> kSignals = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
 
-volatile sig_atomic_t stops = 0;
+// Any thread may be the one that a signal interrupts.
+std::atomic<int> stops = 0;
+static_assert(std::atomic<int>::is_always_lock_free, "a handler may not lock");
 std::array<struct sigaction, kSignals.size()> before;
+
+// As the signal does without a handler, so that a shell sees what ended the program and stops a
+// script.
+void die_of(int signal) {
+  struct sigaction action{};
+  action.sa_handler = SIG_DFL;
+  sigemptyset(&action.sa_mask);
+  sigaction(signal, &action, nullptr);
+  sigset_t only;
+  sigemptyset(&only);
+  sigaddset(&only, signal);
+  pthread_sigmask(SIG_UNBLOCK, &only, nullptr);
+  raise(signal);
+}
 
 // Only what POSIX allows in a handler.
 void count_stop(int signal) {
   const int saved = errno;
-  stops = stops + 1;
-  if (stops >= 2) {
+  if (stops.fetch_add(1) >= 1) {
     constexpr char kShowCursor[] = "\x1b[?25h\n";
     if (isatty(STDOUT_FILENO) == 1) {
       [[maybe_unused]] const ssize_t n = write(STDOUT_FILENO, kShowCursor, sizeof kShowCursor - 1);
     }
-    _exit(128 + signal);
+    kill_programs();
+    die_of(signal);
   }
   errno = saved;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ctrl-C (also SIGTERM, and SIGHUP of a closed terminal): the first asks for an orderly end, the
-// second ends the process at once.
+// second ends the process and the programs that it runs at once.
 #pragma once
 
 namespace asynclm {

@@ -86,11 +86,14 @@ void print_summary(std::ostream& out, Mode mode, const RunReport& report, int co
                             end, duration_text(report.wall), duration_text(report.generating),
                             duration_text(report.waiting), duration_text(report.overlap)),
                 columns);
-  print_wrapped(out,
-                std::format("calls {} of {} ok; tokens: prompt {}, generated {}, injected {}",
-                            calls_ok(report), report.calls.size(), report.tokens.prompt,
-                            report.tokens.generated, report.tokens.injected),
-                columns);
+  print_wrapped(
+      out,
+      std::format("calls {} of {} ok; tokens: prompt {}, generated {} ({} drafted), forced {}, "
+                  "injected {}",
+                  calls_ok(report), report.calls.size(), report.tokens.prompt,
+                  report.tokens.generated, report.tokens.accepted, report.tokens.forced,
+                  report.tokens.injected),
+      columns);
   for (const CallRecord& call : report.calls) {
     if (call.outcome != Outcome::returned) print_wrapped(out, problem_text(call), columns);
   }

@@ -55,7 +55,7 @@ TEST(Summary, SaysWhereTheTimeWentAndWhichCallsFailed) {
   print_summary(out, Mode::async, test_report(), 0);
   EXPECT_EQ(out.str(),
             "async: wall 501 ms, generating 350 ms, waiting 140 ms, overlap 120 ms\n"
-            "calls 1 of 2 ok; tokens: prompt 200, generated 90, injected 40\n"
+            "calls 1 of 2 ok; tokens: prompt 200, generated 90 (0 drafted), forced 0, injected 40\n"
             "b = fetch() failed: exit status 3\n");
 }
 

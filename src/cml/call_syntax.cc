@@ -5,14 +5,15 @@
 #include <charconv>
 #include <cmath>
 #include <format>
+#include <set>
 
 #include "base/utf8.h"
+#include "cml/future.h"
 
 namespace asynclm {
 namespace {
 
 constexpr int kMaxDepth = 64;
-constexpr std::size_t kMaxIdentifier = 64;
 
 bool is_alpha(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -20,7 +21,7 @@ bool is_digit(char c) { return c >= '0' && c <= '9'; }
 // Recursive descent over the literal subset of Python's expression grammar.
 class LiteralParser {
  public:
-  explicit LiteralParser(std::string_view text) : text_(text) {}
+  LiteralParser(std::string_view text, bool async_plus) : text_(text), async_plus_(async_plus) {}
 
   Result<CallSyntax> call() {
     CallSyntax result;
@@ -31,6 +32,7 @@ class LiteralParser {
     skip_space();
     if (!take('(')) return expected("'(' after the function name");
     skip_space();
+    if (async_plus_ && result.name == kCancelFunction) bare_names_ = true;
     while (!take(')')) {
       if (auto ok = argument(result); !ok) return std::unexpected(ok.error());
       skip_space();
@@ -106,15 +108,29 @@ class LiteralParser {
       return c == '{' ? dict(depth) : list(depth, c, c == '[' ? ']' : ')');
     }
     if (is_digit(c) || c == '-' || c == '+' || c == '.') return number();
+    if (c == '$' && async_plus_) return future();
     if (is_alpha(c)) {
       const std::size_t begin = position_;
       const auto word = identifier("a value");
+      if (bare_names_) return Json(*word);
       if (*word == "True" || *word == "true") return Json(true);
       if (*word == "False" || *word == "false") return Json(false);
       if (*word == "None" || *word == "null") return Json(nullptr);
       position_ = begin;
     }
     return expected("a literal value (number, string, True, False, None, list or dict)");
+  }
+
+  Result<Json> future() {
+    const std::string_view whole = text_.substr(position_);
+    std::string_view rest = whole;
+    if (auto read = read_future(rest); !read) {
+      position_ += whole.size() - rest.size();
+      return fail(read.error().code,
+                  std::format("column {}: {}", position_ + 1, read.error().message));
+    }
+    position_ += whole.size() - rest.size();
+    return future_as_json(whole.substr(0, whole.size() - rest.size()));
   }
 
   // Adjacent string literals are one string, as in Python.
@@ -336,11 +352,14 @@ class LiteralParser {
   }
 
   std::string_view text_;
+  bool async_plus_;
+  bool bare_names_ = false;  // the arguments of cancel(id)
   std::size_t position_ = 0;
 };
 
-// The library's parser recurses; the depth is known before it is called.
-bool too_deep(std::string_view json) {
+}  // namespace
+
+bool nests_deeper(std::string_view json, int levels) {
   int depth = 0;
   bool in_string = false;
   for (std::size_t i = 0; i < json.size(); ++i) {
@@ -354,7 +373,7 @@ bool too_deep(std::string_view json) {
     } else if (c == '"') {
       in_string = true;
     } else if (c == '{' || c == '[') {
-      if (++depth > kMaxDepth) return true;
+      if (++depth > levels) return true;
     } else if (c == '}' || c == ']') {
       --depth;
     }
@@ -362,16 +381,35 @@ bool too_deep(std::string_view json) {
   return false;
 }
 
+namespace {
+
 Result<CallSyntax> parse_json_call(std::string_view code) {
-  if (too_deep(code)) return fail(ErrorCode::invalid_argument, "the JSON is nested too deeply");
+  if (nests_deeper(code, kMaxDepth))
+    return fail(ErrorCode::invalid_argument, "the JSON is nested too deeply");
+  // Of two arguments of one name nobody knows which was meant. Within a value the last one counts,
+  // as in Python.
+  std::vector<std::set<std::string>> open;  // the keys of each open object
+  std::string twice;
+  const auto watch = [&](int, Json::parse_event_t event, Json& key) {
+    if (event == Json::parse_event_t::object_start) open.emplace_back();
+    if (event == Json::parse_event_t::object_end) open.pop_back();
+    if (event == Json::parse_event_t::key && open.size() <= 2 &&
+        !open.back().insert(key.get<std::string>()).second) {
+      twice = key.get<std::string>();
+    }
+    return true;
+  };
   Json value;
   try {
-    value = Json::parse(code);
+    value = Json::parse(code, watch);
   } catch (const Json::parse_error& e) {
     return fail(ErrorCode::invalid_argument, std::format("column {}: the call is not valid JSON",
                                                          std::max<std::size_t>(e.byte, 1)));
   } catch (const Json::exception&) {
     return fail(ErrorCode::invalid_argument, "a number of the JSON call is out of range");
+  }
+  if (!twice.empty()) {
+    return fail(ErrorCode::invalid_argument, std::format("key \"{}\" is given twice", twice));
   }
   const auto name = value.find("name");
   const auto arguments = value.find("arguments");
@@ -390,7 +428,9 @@ Result<CallSyntax> parse_json_call(std::string_view code) {
 }
 
 void format_literal(const Json& value, std::string& out) {
-  if (value.is_boolean()) {
+  if (is_future(value)) {
+    out += future_text(value);
+  } else if (value.is_boolean()) {
     out += value.get<bool>() ? "True" : "False";
   } else if (value.is_null()) {
     out += "None";
@@ -420,7 +460,7 @@ void format_literal(const Json& value, std::string& out) {
 
 }  // namespace
 
-Result<CallSyntax> parse_call(std::string_view code) {
+Result<CallSyntax> parse_call(std::string_view code, bool async_plus) {
   const auto first = code.find_first_not_of(" \t\r\n");
   if (first == std::string_view::npos) {
     return fail(ErrorCode::invalid_argument, "the call block is empty");
@@ -431,7 +471,7 @@ Result<CallSyntax> parse_call(std::string_view code) {
                 std::format("column {}: the bytes are not valid UTF-8", bad + 1));
   }
   if (code[first] == '{') return parse_json_call(code);
-  return LiteralParser(code).call();
+  return LiteralParser(code, async_plus).call();
 }
 
 std::string format_call(std::string_view name, const Json& arguments) {
@@ -451,10 +491,9 @@ std::string format_call(std::string_view name, const Json& arguments) {
 
 bool is_identifier(std::string_view text) {
   if (text.empty() || text.size() > kMaxIdentifier || !is_alpha(text.front())) return false;
-  for (const char c : text) {
-    if (!is_alpha(c) && !is_digit(c)) return false;
-  }
-  return true;
+  return std::ranges::all_of(text, is_identifier_byte);
 }
+
+bool is_reserved_id(std::string_view id) { return id == "error" || id == "user" || id == "agent"; }
 
 }  // namespace asynclm

@@ -158,6 +158,9 @@ TEST(CallSyntax, ErrorsNameTheColumn) {
   EXPECT_EQ(parsed("f(a=1, 2)"),
             "column 8: expected a named argument after a named one, found '2'");
   EXPECT_EQ(parsed("f(a=1, a=2)"), "argument 'a' is given twice");
+  EXPECT_EQ(parsed(R"({"name": "f", "arguments": {"a": 1, "a": 2}})"), "key \"a\" is given twice");
+  EXPECT_EQ(parsed(R"({"name": "f", "name": "g", "arguments": {}})"),
+            "key \"name\" is given twice");
   EXPECT_EQ(parsed("f(a=)").substr(0, 10), "column 5: ");
   EXPECT_EQ(parsed("f(,)").substr(0, 10), "column 3: ");
   EXPECT_EQ(parsed("f([1)"), "column 5: expected ',' or ']', found ')'");

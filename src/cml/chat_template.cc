@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <exception>
 #include <format>
+#include <memory>
+#include <mutex>
 #include <utility>
 
 #include <minja/minja.hpp>
@@ -19,6 +21,22 @@ std::string placeholder(std::size_t index) {
   return std::string(kOpen) + std::to_string(index) + std::string(kClose);
 }
 
+// Parsing costs far more than rendering, and a program has few templates.
+std::shared_ptr<minja::TemplateNode> parse_template(const std::string& source) {
+  thread_local std::string last_source;
+  thread_local std::shared_ptr<minja::TemplateNode> last;
+  if (!last || source != last_source) {
+    // minja's parser uses std::regex, and that a cache of the locale's, which it fills without a
+    // lock.
+    static std::mutex one_at_a_time;
+    const std::lock_guard lock(one_at_a_time);
+    last = minja::Parser::parse(
+        source, {.trim_blocks = true, .lstrip_blocks = true, .keep_trailing_newline = false});
+    last_source = source;
+  }
+  return last;
+}
+
 Result<std::string> render(const Vocabulary& vocabulary, const std::vector<std::string>& roles,
                            bool add_generation_prompt) {
   const std::string source = vocabulary.chat_template();
@@ -30,12 +48,12 @@ Result<std::string> render(const Vocabulary& vocabulary, const std::vector<std::
     for (std::size_t i = 0; i < roles.size(); ++i) {
       messages.push_back({{"role", roles[i]}, {"content", placeholder(i)}});
     }
-    const minja::Options options{
-        .trim_blocks = true, .lstrip_blocks = true, .keep_trailing_newline = false};
-    const auto root = minja::Parser::parse(source, options);
-    const auto context = minja::Context::make(nlohmann::ordered_json{
-        {"messages", messages}, {"add_generation_prompt", add_generation_prompt}});
-    return root->render(context);
+    const Token bos = vocabulary.begin_of_text();
+    const auto context = minja::Context::make(
+        nlohmann::ordered_json{{"messages", messages},
+                               {"add_generation_prompt", add_generation_prompt},
+                               {"bos_token", bos == kNoToken ? "" : vocabulary.spelling(bos)}});
+    return parse_template(source)->render(context);
   } catch (const std::exception& e) {
     return fail(ErrorCode::unsupported,
                 std::format("the model's chat template cannot be rendered: {}", e.what()));
@@ -119,7 +137,13 @@ Result<std::vector<Span>> render_chat(const Vocabulary& vocabulary,
   for (const TypedMessage& message : messages) roles.push_back(message.role);
   const auto rendered = render(vocabulary, roles, /*add_generation_prompt=*/true);
   if (!rendered) return std::unexpected(rendered.error());
-  return fill(vocabulary, *rendered, messages, 0);
+  auto spans = fill(vocabulary, *rendered, messages, 0);
+  // Most templates leave the first token to whoever tokenises the prompt.
+  if (const Token bos = vocabulary.begin_of_text(); spans && bos != kNoToken) {
+    const auto* first = spans->empty() ? nullptr : std::get_if<ControlSpan>(&spans->front());
+    if (first == nullptr || first->token != bos) spans->insert(spans->begin(), ControlSpan{bos});
+  }
+  return spans;
 }
 
 Result<std::vector<Span>> render_next_turn(const Vocabulary& vocabulary,

@@ -58,6 +58,16 @@ class ChatTemplateTest : public ::testing::Test {
   TestVocabulary vocabulary_;
 };
 
+TEST_F(ChatTemplateTest, TheTokenThatBeginsEveryContextStandsThereOnce) {
+  vocabulary_.begin = vocabulary_.control("<|end_of_text|>");  // some models use it for both
+  vocabulary_.jinja = "{% for m in messages %}{{ m.content }};{% endfor %}";
+  EXPECT_EQ(chat("s", "u"), "«<|end_of_text|>»[system s];[user u];");
+  vocabulary_.jinja = "{{ bos_token }}" + vocabulary_.jinja;
+  EXPECT_EQ(chat("s", "u"), "«<|end_of_text|>»[system s];[user u];");
+  vocabulary_.begin = kNoToken;
+  EXPECT_EQ(chat("s", "u"), "[system s];[user u];");
+}
+
 TEST_F(ChatTemplateTest, DefaultModel) {
   EXPECT_EQ(chat("S", "U"), "«<|system|>»[system S]«<|user|>»[user U]«<|assistant|>»");
   EXPECT_EQ(chat({{"system", {{"S", Origin::system}, {"T", Origin::system}}},

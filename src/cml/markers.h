@@ -16,13 +16,17 @@ inline constexpr std::size_t kMarkerCount = 5;
 inline constexpr std::array<std::string_view, kMarkerCount> kMarkerSpellings = {
     "[CALL]", "[INTR]", "[TRAP]", "[END]", "[HEAD]"};
 
-// Marker ids of a vocabulary that has them as control tokens. Vocabularies without them (markers
-// spelled as text) need a recogniser over several tokens; Lexer is the place for it.
 class Markers {
  public:
-  // unsupported: a marker is missing, or the library takes it for an end-of-generation token.
+  // Of a vocabulary that has them as control tokens. unsupported: one is missing, or the library
+  // takes it for an end-of-generation token.
   [[nodiscard]] static Result<Markers> find(const Vocabulary& vocabulary);
 
+  // Of any vocabulary: text that spells them, in whatever tokens (cml/spelled_markers.h).
+  [[nodiscard]] static Markers spelled();
+  [[nodiscard]] bool are_spelled() const { return tokens_.front() == kNoToken; }
+
+  // kNoToken if the markers are spelled.
   [[nodiscard]] Token token(Marker marker) const {
     return tokens_[static_cast<std::size_t>(marker)];
   }

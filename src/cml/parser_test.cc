@@ -2,6 +2,7 @@
 #include "cml/parser.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "base/random.h"
+#include "cml/spelled_markers.h"
 #include "cml/test_vocabulary.h"
 
 namespace asynclm {
@@ -16,32 +18,42 @@ namespace {
 
 constexpr std::string_view kEnd = "<|end_of_text|>";
 
+std::string shown(const Parser& parser, Parser::Event event) {
+  switch (event) {
+    case Parser::Event::none:
+      return "";
+    case Parser::Event::text:
+      return std::string(parser.text());
+    case Parser::Event::call:
+      return "<call " + std::string(parser.id()) + "|" + std::string(parser.code()) + ">";
+    case Parser::Event::trap:
+      return "<trap>";
+    case Parser::Event::end_of_turn:
+      return "<end>";
+    case Parser::Event::malformed:
+      return "<malformed " + std::string(parser.id()) + "|" + std::string(parser.code()) + ": " +
+             std::string(parser.problem()) + ">";
+  }
+  return "?";
+}
+
+// Of a token that is one event.
+Parser::Event feed(Parser& parser, Token token) {
+  parser.read(token);
+  const auto event = parser.next();
+  EXPECT_TRUE(event);
+  EXPECT_FALSE(parser.next());
+  return *event;
+}
+
 class ParserTest : public ::testing::Test {
  protected:
   // Feeds what `script` spells and says what came out: text as it is, blocks in angle brackets.
   std::string feed(std::string_view script) {
     std::string out;
     for (const Token token : encode_with_controls(vocabulary_, script)) {
-      switch (parser_.feed(token)) {
-        case Parser::Event::none:
-          break;
-        case Parser::Event::text:
-          vocabulary_.append_piece(token, out);
-          break;
-        case Parser::Event::call:
-          out += "<call " + std::string(parser_.id()) + "|" + std::string(parser_.code()) + ">";
-          break;
-        case Parser::Event::trap:
-          out += "<trap>";
-          break;
-        case Parser::Event::end_of_turn:
-          out += "<end>";
-          break;
-        case Parser::Event::malformed:
-          out += "<malformed " + std::string(parser_.id()) + "|" + std::string(parser_.code()) +
-                 ": " + std::string(parser_.problem()) + ">";
-          break;
-      }
+      parser_.read(token);
+      while (const auto event = parser_.next()) out += shown(parser_, *event);
     }
     return out;
   }
@@ -49,7 +61,8 @@ class ParserTest : public ::testing::Test {
 
   TestVocabulary vocabulary_;
   Markers markers_ = *Markers::find(vocabulary_);
-  Parser parser_{vocabulary_, markers_};
+  static constexpr int kMaxBlockTokens = 40;
+  Parser parser_{vocabulary_, markers_, kMaxBlockTokens};
 };
 
 TEST_F(ParserTest, Text) {
@@ -69,22 +82,31 @@ TEST_F(ParserTest, PartsOfOneBlockDoNotLeakIntoTheNext) {
   EXPECT_EQ(feed("[CALL]x[HEAD]f()[END][CALL]g()[END][CALL]y[HEAD][END]"),
             "<call x|f()><call |g()><call y|>");
   EXPECT_EQ(feed("[CALL]x[HEAD]f([CALL]g()[END]"),
-            "<malformed |f(: [CALL] inside a call block: close a block with [END] first>"
+            "<malformed |f(: [CALL] inside a block: close a block with [END] first>"
             "<call |g()>");
   EXPECT_EQ(feed("[CALL]x[TRAP][CALL]y[HEAD]f()[END]"),
-            "<malformed |x: [TRAP] inside a call block><call y|f()>");
+            "<malformed |x: [TRAP] inside a block><call y|f()>");
 }
 
 TEST_F(ParserTest, BrokenBlocks) {
-  EXPECT_EQ(feed("[CALL]x[HEAD]f[HEAD]g"), "<malformed |f: a second [HEAD] in a call block>g");
+  EXPECT_EQ(feed("[CALL]x[HEAD]f[HEAD]g"), "<malformed |f: a second [HEAD] in a block>g");
   EXPECT_EQ(feed("[CALL][HEAD]f"), "<malformed |: [HEAD] without an id before it>f");
   EXPECT_EQ(feed("[CALL] \n[HEAD]f"), "<malformed |: [HEAD] without an id before it>f");
   EXPECT_EQ(feed("[HEAD]f"), "<malformed |: [HEAD] outside a block>f");
   EXPECT_EQ(feed("[END]f"), "<malformed |: [END] outside a block>f");
-  EXPECT_EQ(feed("[CALL]f[TRAP]g"), "<malformed |f: [TRAP] inside a call block>g");
+  EXPECT_EQ(feed("[CALL]f[TRAP]g"), "<malformed |f: [TRAP] inside a block>g");
   EXPECT_EQ(feed("[CALL]x[HEAD]f" + std::string(kEnd) + "g"),
-            "<malformed |f: the turn ended inside a call block>g");
+            "<malformed |f: the turn ended inside a block>g");
   EXPECT_FALSE(parser_.in_block());
+}
+
+TEST_F(ParserTest, ABlockThatDoesNotEnd) {
+  const std::string most(kMaxBlockTokens, 'f');
+  EXPECT_EQ(feed("[CALL]" + most + "[END]"), "<call |" + most + ">");
+  EXPECT_EQ(feed("[CALL]x[HEAD]" + most),
+            "<malformed |" + most.substr(1) + ": the call block is too long>");
+  EXPECT_FALSE(parser_.in_block());
+  EXPECT_EQ(feed("[CALL]x[HEAD]f()[END]"), "<call x|f()>");
 }
 
 TEST_F(ParserTest, WhatOnlyTheRuntimeMayWrite) {
@@ -138,15 +160,15 @@ TEST_F(ParserTest, Banned) {
 // Some vocabularies end a turn with a token that is not a control token.
 TEST_F(ParserTest, EndTokensThatAreNotControlTokens) {
   vocabulary_.ends = {'~'};
-  Parser parser(vocabulary_, markers_);
+  Parser parser(vocabulary_, markers_, kMaxBlockTokens);
   const auto banned = [&] { return std::ranges::contains(parser.banned(), Token{'~'}); };
   EXPECT_FALSE(banned());
-  EXPECT_EQ(parser.feed('~'), Parser::Event::end_of_turn);
-  (void)parser.feed(markers_.token(Marker::call));
+  EXPECT_EQ(asynclm::feed(parser, '~'), Parser::Event::end_of_turn);
+  (void)asynclm::feed(parser, markers_.token(Marker::call));
   EXPECT_TRUE(banned());
-  (void)parser.feed('x');
+  (void)asynclm::feed(parser, 'x');
   EXPECT_TRUE(banned());
-  EXPECT_EQ(parser.feed('~'), Parser::Event::malformed);
+  EXPECT_EQ(asynclm::feed(parser, '~'), Parser::Event::malformed);
 }
 
 // A model that is kept from the banned tokens cannot write anything malformed, and an unmasked one
@@ -161,12 +183,113 @@ TEST_F(ParserTest, MalformedIsWhatIsBannedAndNothingElse) {
                                  random.below(static_cast<std::size_t>(vocabulary_.size() - 256)));
     const bool was_banned = std::ranges::contains(parser_.banned(), token);
     const bool was_in_block = parser_.in_block();
-    const Parser::Event event = parser_.feed(token);
+    const Parser::Event event = asynclm::feed(parser_, token);
     // An empty block is banned, but it is a call: its words say that it is empty.
     const bool empty = event == Parser::Event::call && parser_.code().empty();
     ASSERT_EQ(was_banned, event == Parser::Event::malformed || empty)
         << vocabulary_.spelling(token);
     ASSERT_FALSE(was_in_block && event == Parser::Event::text);
+  }
+}
+
+// --- spelled markers ----------------------------------------------------------------------------
+
+// A token for each byte, and for each spelling one that is text.
+class SpelledParserTest : public ::testing::Test {
+ protected:
+  SpelledParserTest() { vocabulary_.spelled_markers = true; }
+
+  // Feeds pieces; '|' shows where the events of one piece end.
+  std::string feed(const std::vector<std::string_view>& pieces) {
+    std::string out;
+    for (const std::string_view piece : pieces) {
+      for (const Token token : tokens(piece)) {
+        parser_->read(token);
+        while (const auto event = parser_->next()) out += shown(*parser_, *event);
+      }
+      out += '|';
+    }
+    return out;
+  }
+  // One token if the piece spells a marker or the end of the turn.
+  static std::vector<Token> tokens(std::string_view piece) {
+    return encode_with_controls(FakeVocabulary(), piece);
+  }
+
+  TestVocabulary vocabulary_;
+  std::optional<Parser> parser_ = [this] {
+    vocabulary_.spelled_markers = true;
+    return Parser(vocabulary_, Markers::spelled(), 40);
+  }();
+};
+
+TEST_F(SpelledParserTest, BlocksWhateverTheTokensAre) {
+  EXPECT_EQ(feed({"a[", "CALL", "]x[HE", "AD]f(1)[EN", "D]b"}), "a||||<call x|f(1)>b|");
+  EXPECT_EQ(feed({"[CALL]", "x", "[HEAD]", "f(1)", "[END]", "b"}), "||||<call x|f(1)>|b|");
+  EXPECT_EQ(feed({"[TRAP", "]", "[END", "]c"}), "|||<trap>c|");
+}
+
+TEST_F(SpelledParserTest, NothingIsHeldBackWithoutNeed) {
+  EXPECT_EQ(feed({"a [", "x] [CA", "R] [", "[", "ENDE]", "[.", "x"}),
+            "a |[x] |[CAR] |[|[ENDE]||[.x|");
+  EXPECT_EQ(feed({"a [EN"}), "a |");
+  EXPECT_TRUE(parser_->in_critical_section());
+  EXPECT_FALSE(parser_->in_block());
+  EXPECT_EQ(feed({std::string(kEnd)}), "[EN<end>|") << "the turn ends: it was text";
+  EXPECT_EQ(feed({"b [HEA"}), "b |");
+  EXPECT_EQ(parser_->release(), "[HEA");
+  EXPECT_FALSE(parser_->in_critical_section());
+}
+
+TEST_F(SpelledParserTest, DisarmedMarkersAreTextAsItWas) {
+  EXPECT_EQ(feed({"see [.END] and [", "..CALL", "]"}), "see [END] and ||[.CALL]|");
+  EXPECT_EQ(feed({"[CALL]x[HEAD]f(\"[.INTR]\")[END]"}), "<call x|f(\"[INTR]\")>|");
+}
+
+TEST_F(SpelledParserTest, MarkersInThinkSectionsAreText) {
+  EXPECT_EQ(feed({"<think>[CALL] or [END]?</think>[CALL]f()[END]"}),
+            "<think>[CALL] or [END]?</think><call |f()>|");
+}
+
+TEST_F(SpelledParserTest, WhatIsNotLegalCannotBeCompleted) {
+  const auto allowed = [&](std::string_view piece) {
+    return parser_->allows(tokens(piece).front());
+  };
+  EXPECT_TRUE(allowed("[CALL]") && allowed("[TRAP]") && allowed("]"));
+  EXPECT_FALSE(allowed("[INTR]") || allowed("[END]") || allowed("[HEAD]"));
+  (void)feed({"[", "INTR"});
+  EXPECT_FALSE(allowed("]"));
+  EXPECT_TRUE(allowed("."));
+  (void)feed({" [CALL] "});
+  EXPECT_FALSE(allowed("[END]")) << "no call yet";
+  (void)feed({"f[END"});
+  EXPECT_TRUE(allowed("]"));
+  (void)feed({"]", "[TRAP]"});
+  EXPECT_FALSE(allowed("x")) << "only [END] may follow";
+  EXPECT_TRUE(allowed("[") && allowed("[END]") && allowed(" "));
+  (void)feed({"["});
+  EXPECT_FALSE(allowed(".") || allowed("H"));
+  EXPECT_TRUE(allowed("E"));
+}
+
+TEST(SpelledMarkers, DisarmingIsReversible) {
+  const std::string_view parts[] = {"[END]", "[.END]", "[CALL]", "[", "]", ".", "END", "[[", "x"};
+  TestVocabulary vocabulary;
+  vocabulary.spelled_markers = true;
+  Random random(5);
+  for (int i = 0; i < 5000; ++i) {
+    std::string text;
+    for (int n = random.between(0, 8); n > 0; --n) text += random.pick(parts);
+    std::string back;
+    Parser parser(vocabulary, Markers::spelled(), 40);
+    for (const Token token : vocabulary.encode(disarm(text))) {
+      parser.read(token);
+      while (const auto event = parser.next()) {
+        ASSERT_EQ(event, Parser::Event::text) << text;
+        back += parser.text();
+      }
+    }
+    ASSERT_EQ(back + parser.release(), text);
   }
 }
 

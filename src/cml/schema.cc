@@ -199,7 +199,7 @@ Result<void> ArgumentValidator::Impl::check_names(const Json& arguments) const {
                  listed(missing));
 }
 
-Result<Json> ArgumentValidator::check(const std::vector<Json>& positional,
+Result<Json> ArgumentValidator::place(const std::vector<Json>& positional,
                                       const Json& named) const {
   for (const Json& value : positional) {
     if (schema::deeper_than(value, kMaxValueDepth)) return invalid("arguments: nested too deeply");
@@ -209,6 +209,21 @@ Result<Json> ArgumentValidator::check(const std::vector<Json>& positional,
   auto arguments = impl_->place(positional, named);
   if (!arguments) return arguments;
   if (auto names = impl_->check_names(*arguments); !names) return std::unexpected(names.error());
+  return arguments;
+}
+
+bool ArgumentValidator::wants_text(const std::string& name) const {
+  const Json& root = impl_->schema;
+  if (!root.contains("properties") || !root["properties"].contains(name)) return false;
+  const Json& property = root["properties"][name];
+  return property.is_object() && property.contains("type") &&
+         schema::allows(schema::allowed_types(property), schema::kString);
+}
+
+Result<Json> ArgumentValidator::check(const std::vector<Json>& positional,
+                                      const Json& named) const {
+  auto arguments = place(positional, named);
+  if (!arguments) return arguments;
   for (const auto& [name, value] : arguments->items()) {
     if (has_bad_number(value)) {
       return invalid("argument " + schema::shown(name) + ": a number is out of range");

@@ -27,6 +27,12 @@ class ArgumentValidator {
   // wants an integer, nothing else is converted. The error is one short line for the model.
   [[nodiscard]] Result<Json> check(const std::vector<Json>& positional, const Json& named) const;
 
+  // The first part of check(): places the arguments and checks their names, not their values.
+  [[nodiscard]] Result<Json> place(const std::vector<Json>& positional, const Json& named) const;
+
+  // Whether a string may stand for the argument, as far as its schema names types.
+  [[nodiscard]] bool wants_text(const std::string& name) const;
+
  private:
   struct Impl;
   explicit ArgumentValidator(std::shared_ptr<const Impl> impl);

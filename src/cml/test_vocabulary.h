@@ -10,30 +10,57 @@
 
 #include <asynclm/engine.h>
 
+#include "cml/markers.h"
 #include "engine/fake_engine.h"
 
 namespace asynclm {
 
 class TestVocabulary : public Vocabulary {
  public:
-  [[nodiscard]] Token size() const override { return fake_.size(); }
+  [[nodiscard]] Token size() const override {
+    return fake_.size() + static_cast<Token>(pieces.size());
+  }
   [[nodiscard]] std::vector<Token> encode(std::string_view text) const override {
-    return fake_.encode(text);
+    std::vector<Token> tokens = fake_.encode(text);
+    if (adds_space) tokens.insert(tokens.begin(), ' ');
+    return tokens;
   }
   [[nodiscard]] Token control(std::string_view spelling) const override {
-    return fake_.control(spelling);
+    const Token token = fake_.control(spelling);
+    return is_control(token) ? token : kNoToken;
   }
-  [[nodiscard]] bool is_control(Token token) const override { return fake_.is_control(token); }
+  [[nodiscard]] bool is_control(Token token) const override {
+    return fake_.is_control(token) &&
+           !(spelled_markers && std::ranges::contains(kMarkerSpellings, fake_.spelling(token)));
+  }
   [[nodiscard]] bool is_end_of_generation(Token token) const override {
     return std::ranges::contains(ends, token) || fake_.is_end_of_generation(token);
   }
+  [[nodiscard]] Token begin_of_text() const override { return begin; }
   void append_piece(Token token, std::string& out) const override {
-    fake_.append_piece(token, out);
+    if (token >= fake_.size()) {
+      out += pieces[static_cast<std::size_t>(token - fake_.size())];
+    } else if (fake_.is_control(token) && !is_control(token)) {
+      out += fake_.spelling(token);
+    } else {
+      fake_.append_piece(token, out);
+    }
   }
-  [[nodiscard]] std::string spelling(Token token) const override { return fake_.spelling(token); }
+  [[nodiscard]] std::string spelling(Token token) const override {
+    if (token < fake_.size()) return fake_.spelling(token);
+    return pieces[static_cast<std::size_t>(token - fake_.size())];
+  }
+  // The token of one of the pieces.
+  [[nodiscard]] Token piece(std::string_view text) const {
+    return fake_.size() + static_cast<Token>(std::ranges::find(pieces, text) - pieces.begin());
+  }
   [[nodiscard]] std::string chat_template() const override { return jinja; }
 
-  std::vector<Token> ends;  // further tokens that end a turn
+  std::vector<std::string> pieces;  // further tokens, which encode() does not use
+  bool adds_space = false;          // before every text that is encoded, as some vocabularies do
+  bool spelled_markers = false;     // the tokens that spell them are tokens of text
+  std::vector<Token> ends;          // further tokens that end a turn
+  Token begin = kNoToken;
   std::string jinja = FakeVocabulary().chat_template();
 
  private:
@@ -46,6 +73,16 @@ class TestVocabulary : public Vocabulary {
   static const TestVocabulary vocabulary = [] {
     TestVocabulary out;
     out.jinja = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}";
+    return out;
+  }();
+  return vocabulary;
+}
+
+// The same without markers: the tokens that spell them are text.
+[[nodiscard]] inline const TestVocabulary& markerless_vocabulary() {
+  static const TestVocabulary vocabulary = [] {
+    TestVocabulary out = quick_vocabulary();
+    out.spelled_markers = true;
     return out;
   }();
   return vocabulary;

@@ -18,6 +18,10 @@ namespace asynclm {
 [[nodiscard]] std::vector<Span> interrupt_spans(const Markers& markers, std::string_view id,
                                                 std::string_view text, Origin origin);
 
+// What tells a model that was not trained for it how calls and interrupts are written: the first
+// part of the system text where markers are spelled.
+[[nodiscard]] std::string spelled_protocol();
+
 // The system text: the mode and one line a tool, longest estimate first, numbered. The order is
 // the priority that the model was taught (paper section 4: longest first), so it need not compare
 // numbers:

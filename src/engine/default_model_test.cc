@@ -67,6 +67,40 @@ TEST_F(DefaultModel, OnePieceAndTokenByTokenGiveTheSameTokens) {
   EXPECT_GT(std::ranges::count_if(expected, [&](Token t) { return t != expected.front(); }), 10);
 }
 
+// Drafts of every length, right and wrong, give the tokens that are sampled without them.
+TEST_F(DefaultModel, DraftsGiveTheSameTokens) {
+  for (const SamplingParams& params :
+       {SamplingParams{}, SamplingParams{.temperature = 1.0F, .top_k = 50, .seed = 11}}) {
+    const SequenceId plain = create(params);
+    const auto expected = generate(plain, append(plain, prompt_));
+    engine_->drop(plain);
+    const SequenceId drafted = create(params);
+    std::vector<Token> tokens = {append(drafted, prompt_)};
+    int accepted = 0, rejected = 0;
+    for (std::size_t round = 0; tokens.size() < expected.size(); ++round) {
+      const std::size_t length = std::min(round % 8, expected.size() - tokens.size() - 1);
+      const auto from = expected.begin() + static_cast<std::ptrdiff_t>(tokens.size());
+      std::vector<Token> draft(from, from + static_cast<std::ptrdiff_t>(length));
+      if (length > 2 && round % 3 == 0) draft[length / 2] = prompt_.front();
+      std::vector<Token> sampled(1 + length);
+      const DecodeItem item{.sequence = drafted,
+                            .append = std::span(tokens).last(1),
+                            .sample = true,
+                            .banned = {},
+                            .draft = draft};
+      const auto done = engine_->decode({&item, 1}, sampled);
+      ASSERT_TRUE(done.has_value()) << done.error().message;
+      sampled.erase(std::ranges::find(sampled, kNoToken), sampled.end());
+      (sampled.size() == 1 + length ? accepted : rejected) += 1;
+      tokens.insert(tokens.end(), sampled.begin(), sampled.end());
+    }
+    EXPECT_EQ(tokens, expected);
+    EXPECT_GT(accepted, 3);
+    EXPECT_GT(rejected, 0);
+    engine_->drop(drafted);
+  }
+}
+
 TEST_F(DefaultModel, SavedAndRestoredGoesOnTheSame) {
   const SamplingParams params{.temperature = 0.8F, .top_k = 40, .seed = 7};
   const SequenceId original = create(params);

@@ -21,6 +21,7 @@ namespace {
 constexpr std::int32_t kContext = 20;
 constexpr std::int32_t kSequences = 3;
 constexpr std::int32_t kBatch = 12;
+constexpr std::int32_t kDrafts = 24;  // tokens in one call: the llama engine's for three sequences
 
 enum class Kind { fake, llama };
 void PrintTo(Kind kind, std::ostream* out) { *out << (kind == Kind::fake ? "fake" : "llama"); }
@@ -33,6 +34,7 @@ class EngineContract : public ::testing::TestWithParam<Kind> {
           vocabulary_, FakeEngineOptions{.context_tokens = kContext,
                                          .max_sequences = kSequences,
                                          .max_batch_tokens = kBatch,
+                                         .max_draft_tokens = kDrafts,
                                          .scripts = [](SequenceId) -> FakeScript {
                                            return [](std::span<const Token> context,
                                                      std::span<const Token>) {
@@ -76,6 +78,7 @@ TEST_P(EngineContract, InfoHoldsTheLimits) {
   EXPECT_EQ(engine_->info().context_tokens, kContext);
   EXPECT_EQ(engine_->info().max_sequences, kSequences);
   EXPECT_EQ(engine_->info().max_batch_tokens, kBatch);
+  EXPECT_EQ(engine_->info().max_draft_tokens, kDrafts);
   EXPECT_FALSE(engine_->info().model.empty());
   EXPECT_FALSE(engine_->info().library.empty());
 }
@@ -133,9 +136,13 @@ TEST_P(EngineContract, WrongCallsChangeNothing) {
       {{{a, over_context, true, {}}}, kLimit, "context of 20"},
       {{{b, over_batch, true, {}}}, kLimit, "batch_tokens"},
       {{{a, half, true, {}}, {b, half, true, {}}}, kLimit, "batch_tokens"},
+      {{{a, good, false, {}, nullptr, good}}, kArgument, "nothing is to be sampled"},
+      {{{a, good, true, {}, nullptr, out_of_range}}, kArgument, "drafted"},
+      {{{a, half, true, {}, nullptr, half}}, kLimit, "batch_tokens"},
+      {{{a, good, true, {}, nullptr, over_context}}, kLimit, "context of 20"},
   };
   for (const Case& c : cases) {
-    std::vector<Token> sampled(c.items.size());
+    std::vector<Token> sampled(sampled_size(c.items));
     const Result<void> done = engine_->decode(c.items, sampled);
     ASSERT_FALSE(done.has_value()) << c.word;
     EXPECT_EQ(done.error().code, c.code) << done.error().message;
@@ -148,6 +155,58 @@ TEST_P(EngineContract, WrongCallsChangeNothing) {
   EXPECT_EQ(engine_->create({.top_k = -3}).error().code, kArgument);
   EXPECT_TRUE(engine_->decode({}, {}).has_value());
   EXPECT_TRUE(append(a, good).has_value());
+}
+
+// Whatever the draft, the tokens are those of one call for each of them.
+TEST_P(EngineContract, DraftsChangeNoToken) {
+  for (const SamplingParams& params :
+       {SamplingParams{}, SamplingParams{.temperature = 1.5F, .top_p = 0.95F, .seed = 5}}) {
+    const SequenceId single = add(params);
+    std::vector<Token> expected = {append(single, {1, 2}).value()};
+    while (expected.size() < 8) expected.push_back(append(single, {expected.back()}).value());
+    const Token other = expected[0] == 3 ? 4 : 3;
+    for (std::size_t wrong = 0; wrong <= 4; ++wrong) {  // place of the first wrong one of four
+      const SequenceId id = add(params);
+      std::vector<Token> draft(expected.begin(), expected.begin() + 4);
+      if (wrong < 4) draft[wrong] = draft[wrong] == other ? other + 1 : other;
+      const std::vector<Token> prompt = {1, 2};
+      const DecodeItem item{
+          .sequence = id, .append = prompt, .sample = true, .banned = {}, .draft = draft};
+      std::vector<Token> sampled(5);
+      ASSERT_TRUE(engine_->decode({&item, 1}, sampled).has_value());
+      for (std::size_t i = 0; i < sampled.size(); ++i) {
+        EXPECT_EQ(sampled[i], i <= wrong ? expected[i] : kNoToken) << wrong << ", " << i;
+      }
+      EXPECT_EQ(engine_->length(id), 2 + static_cast<std::int32_t>(wrong));
+      for (std::size_t i = wrong + 1; i < expected.size(); ++i) {
+        EXPECT_EQ(append(id, {expected[i - 1]}).value(), expected[i]) << wrong << ", " << i;
+      }
+      engine_->drop(id);
+    }
+    engine_->drop(single);
+  }
+}
+
+TEST_P(EngineContract, DraftsOfSeveralSequences) {
+  const SequenceId a = add(), b = add(), c = add();
+  const std::vector<Token> prompt = {5};
+  const Token first = append(a, prompt).value();
+  engine_->drop(a);
+  ASSERT_EQ(add(), a);
+  const std::vector<Token> right = {first}, wrong = {first == 9 ? 8 : 9};
+  const std::vector<DecodeItem> items = {{b, prompt, true, {}, nullptr, wrong},
+                                         {c, prompt, false, {}},
+                                         {a, prompt, true, {}, nullptr, right}};
+  std::vector<Token> sampled(sampled_size(items), -7);
+  ASSERT_TRUE(engine_->decode(items, sampled).has_value());
+  EXPECT_EQ(sampled[0], first);
+  EXPECT_EQ(sampled[1], kNoToken);
+  EXPECT_EQ(sampled[2], kNoToken);
+  EXPECT_EQ(sampled[3], first);
+  EXPECT_NE(sampled[4], kNoToken);
+  EXPECT_EQ(engine_->length(a), 2);
+  EXPECT_EQ(engine_->length(b), 1);
+  EXPECT_EQ(engine_->length(c), 1);
 }
 
 TEST_P(EngineContract, TheContextMayBeFilledCompletely) {

@@ -104,7 +104,8 @@ FakeEngine::FakeEngine(const Vocabulary& vocabulary, FakeEngineOptions options)
             .library = "fake",
             .context_tokens = options_.context_tokens,
             .max_sequences = options_.max_sequences,
-            .max_batch_tokens = options_.max_batch_tokens},
+            .max_batch_tokens = options_.max_batch_tokens,
+            .max_draft_tokens = options_.max_draft_tokens},
       table_(info_, vocabulary.size()),
       sequences_(static_cast<std::size_t>(options_.max_sequences)) {}
 
@@ -200,38 +201,50 @@ Result<void> FakeEngine::decode(std::span<const DecodeItem> items, std::span<Tok
 }
 
 Result<void> FakeEngine::run(std::span<const DecodeItem> items, std::span<Token> sampled) {
-  std::int64_t appended = 0;
+  std::int64_t tokens = 0;
   for (const DecodeItem& item : items) {
-    std::vector<Token>& tokens = at(item.sequence).tokens;
-    tokens.insert(tokens.end(), item.append.begin(), item.append.end());
-    appended += static_cast<std::int64_t>(item.append.size());
+    std::vector<Token>& held = at(item.sequence).tokens;
+    held.insert(held.end(), item.append.begin(), item.append.end());
+    tokens += static_cast<std::int64_t>(item.append.size() + item.draft.size());
   }
   if (options_.clock != nullptr) {
-    options_.clock->advance(options_.per_call + options_.per_token * appended);
+    options_.clock->advance(options_.per_call + options_.per_token * tokens);
   }
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    const DecodeItem& item = items[i];
-    sampled[i] = kNoToken;
-    if (!item.sample) continue;
+  std::ranges::fill(sampled, kNoToken);
+  std::size_t first = 0;  // entry of the item's first token
+  for (const DecodeItem& item : items) {
     Sequence& sequence = at(item.sequence);
-    if (!sequence.script) {
-      return fail(ErrorCode::engine,
-                  std::format("sequence {} of the fake engine has no script", item.sequence));
+    for (std::size_t drafted = 0; item.sample; ++drafted) {
+      const Result<Token> token = sample(sequence, item, drafted);
+      if (!token) return std::unexpected(token.error());
+      sampled[first + drafted] = *token;
+      if (drafted == item.draft.size() || item.draft[drafted] != *token) break;
+      sequence.tokens.push_back(*token);
     }
-    const Token token = sequence.script(sequence.tokens, item.banned);
-    if (token < 0 || token >= vocabulary_.size()) {
-      return fail(
-          ErrorCode::engine,
-          std::format("sequence {}: the script gave {}, which is no token", item.sequence, token));
-    }
-    if (std::ranges::contains(item.banned, token)) {
-      return fail(ErrorCode::engine,
-                  std::format("sequence {}: the script gave {} after {} tokens, which is banned",
-                              item.sequence, vocabulary_.spelling(token), sequence.tokens.size()));
-    }
-    sampled[i] = token;
+    first += 1 + item.draft.size();
   }
   return {};
+}
+
+Result<Token> FakeEngine::sample(Sequence& sequence, const DecodeItem& item,
+                                 std::size_t drafted) const {
+  if (!sequence.script) {
+    return fail(ErrorCode::engine,
+                std::format("sequence {} of the fake engine has no script", item.sequence));
+  }
+  const Token token = sequence.script(sequence.tokens, item.banned);
+  if (token < 0 || token >= vocabulary_.size()) {
+    return fail(ErrorCode::engine, std::format("sequence {}: the script gave {}, which is no token",
+                                               item.sequence, token));
+  }
+  const bool banned = std::ranges::contains(item.banned, token);
+  if (banned || (item.filter != nullptr && !item.filter->allows(token, drafted))) {
+    return fail(ErrorCode::engine,
+                std::format("sequence {}: the script gave {} after {} tokens, which {}",
+                            item.sequence, vocabulary_.spelling(token), sequence.tokens.size(),
+                            banned ? "is banned" : "the filter does not allow"));
+  }
+  return token;
 }
 
 }  // namespace asynclm

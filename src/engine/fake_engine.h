@@ -51,9 +51,10 @@ struct FakeEngineOptions {
   std::int32_t context_tokens = 4096;
   std::int32_t max_sequences = 64;
   std::int32_t max_batch_tokens = 4096;
+  std::int32_t max_draft_tokens = 1024;
 
   // Virtual time: each decode call moves the clock, if there is one, by
-  // per_call + per_token * (tokens appended in it). Moved before the scripts are asked.
+  // per_call + per_token * (tokens appended or drafted in it). Moved before the scripts are asked.
   VirtualClock* clock = nullptr;
   Time per_call{};
   Time per_token{};
@@ -102,6 +103,8 @@ class FakeEngine final : public Engine {
   }
   [[nodiscard]] SavedOrigin origin() const;
   [[nodiscard]] Result<void> run(std::span<const DecodeItem> items, std::span<Token> sampled);
+  [[nodiscard]] Result<Token> sample(Sequence& sequence, const DecodeItem& item,
+                                     std::size_t drafted) const;
 
   const Vocabulary& vocabulary_;
   FakeEngineOptions options_;

@@ -156,6 +156,12 @@ bool LlamaVocabulary::is_end_of_generation(Token token) const {
   return contains(token) && llama_vocab_is_eog(vocab_, token);
 }
 
+Token LlamaVocabulary::begin_of_text() const {
+  if (!llama_vocab_get_add_bos(vocab_)) return kNoToken;
+  const Token token = llama_vocab_bos(vocab_);
+  return contains(token) ? token : kNoToken;
+}
+
 void LlamaVocabulary::append_piece(Token token, std::string& out) const {
   append_piece(token, false, out);
 }

@@ -29,6 +29,7 @@ class LlamaVocabulary final : public Vocabulary {
   [[nodiscard]] Token control(std::string_view spelling) const override;
   [[nodiscard]] bool is_control(Token token) const override;
   [[nodiscard]] bool is_end_of_generation(Token token) const override;
+  [[nodiscard]] Token begin_of_text() const override;
   void append_piece(Token token, std::string& out) const override;
   [[nodiscard]] std::string spelling(Token token) const override;
   [[nodiscard]] std::string chat_template() const override;

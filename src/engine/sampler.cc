@@ -31,6 +31,11 @@ float maximum(std::span<const float> values) {
   return best;
 }
 
+bool is_set(std::span<const std::uint64_t> words, Token token) {
+  const auto bit = static_cast<std::size_t>(token);
+  return (words[bit / 64] >> (bit % 64) & 1U) != 0;
+}
+
 }  // namespace
 
 Result<void> validate(const SamplingParams& params) {
@@ -59,7 +64,8 @@ Sampler::Sampler(Token vocabulary_size) {
 }
 
 Result<Token> Sampler::sample(SamplerState& state, std::span<const float> logits,
-                              std::span<const Token> banned) {
+                              std::span<const Token> banned, TokenFilter* filter,
+                              std::size_t drafted) {
   sort_bans(banned, static_cast<Token>(logits.size()));
   const Token best = greedy(logits);
   if (best == kNoToken) {
@@ -73,7 +79,40 @@ Result<Token> Sampler::sample(SamplerState& state, std::span<const float> logits
                             "banned ones",
                             bans_.size()));
   }
-  return state.params.temperature == 0 ? best : draw(state, logits, best);
+  const Random before = state.random;
+  const Token token =
+      state.params.temperature == 0 ? best : draw(state, keep(state.params, logits, best, {}));
+  if (filter == nullptr || filter->allows(token, drafted)) return token;
+  auto allowed = sample_allowed(state, logits, best, filter->allowed(drafted));
+  if (!allowed) state.random = before;
+  return allowed;
+}
+
+Result<Token> Sampler::sample_allowed(SamplerState& state, std::span<const float> logits,
+                                      Token best, std::span<const std::uint64_t> allowed) {
+  if (state.params.temperature > 0) {
+    const std::span<Candidate> kept = keep(state.params, logits, best, {});
+    const auto dropped = std::ranges::remove_if(
+        kept, [&](const Candidate& candidate) { return !is_set(allowed, candidate.token); });
+    const std::span<const Candidate> left = kept.first(kept.size() - dropped.size());
+    if (!left.empty()) return draw(state, left);
+  }
+  Token best_allowed = kNoToken;
+  for_each_allowed_range(static_cast<Token>(logits.size()), [&](Token from, Token to) {
+    for (Token token = from; token < to; ++token) {
+      if (!is_set(allowed, token)) continue;
+      const float logit = logits[static_cast<std::size_t>(token)];
+      if (logit > kNothing &&
+          (best_allowed == kNoToken || logit > logits[static_cast<std::size_t>(best_allowed)])) {
+        best_allowed = token;
+      }
+    }
+  });
+  if (best_allowed == kNoToken) {
+    return fail(ErrorCode::invalid_argument, "no token can be sampled: the filter allows none");
+  }
+  if (state.params.temperature == 0) return best_allowed;
+  return draw(state, keep(state.params, logits, best_allowed, allowed));
 }
 
 void Sampler::sort_bans(std::span<const Token> banned, Token size) {
@@ -117,15 +156,19 @@ bool Sampler::ranks_before(const Candidate& a, const Candidate& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
 }
 
-Token Sampler::draw(SamplerState& state, std::span<const float> logits, Token best) {
-  const SamplingParams& params = state.params;
+// The candidates that the filters leave, with their weights. `allowed` empty: all tokens.
+std::span<Sampler::Candidate> Sampler::keep(const SamplingParams& params,
+                                            std::span<const float> logits, Token best,
+                                            std::span<const std::uint64_t> allowed) {
   const float top = logits[static_cast<std::size_t>(best)];
 
   candidates_.clear();
   for_each_allowed_range(static_cast<Token>(logits.size()), [&](Token from, Token to) {
     for (Token token = from; token < to; ++token) {
       const float logit = logits[static_cast<std::size_t>(token)];
-      if (logit > kNothing) candidates_.push_back({logit, 0, token});
+      if (logit > kNothing && (allowed.empty() || is_set(allowed, token))) {
+        candidates_.push_back({logit, 0, token});
+      }
     }
   });
 
@@ -176,10 +219,13 @@ Token Sampler::draw(SamplerState& state, std::span<const float> logits, Token be
     const auto dropped = std::ranges::remove_if(
         kept, [&](const Candidate& candidate) { return candidate.weight < params.min_p; });
     kept = kept.first(kept.size() - dropped.size());
-    total = 0;
-    for (const Candidate& candidate : kept) total += static_cast<double>(candidate.weight);
   }
+  return kept;
+}
 
+Token Sampler::draw(SamplerState& state, std::span<const Candidate> kept) {
+  double total = 0;
+  for (const Candidate& candidate : kept) total += static_cast<double>(candidate.weight);
   const double target = state.random.uniform() * total;
   double sum = 0;
   for (const Candidate& candidate : kept) {
@@ -187,7 +233,7 @@ Token Sampler::draw(SamplerState& state, std::span<const float> logits, Token be
     if (target < sum) return candidate.token;
   }
   // Only if the sums were rounded differently, which they are not: same order, same additions.
-  return kept.empty() ? best : kept.back().token;
+  return kept.back().token;
 }
 
 }  // namespace asynclm

@@ -3,6 +3,7 @@
 // nothing, and the same seed gives the same tokens wherever the logits are the same.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -31,8 +32,14 @@ class Sampler {
   // Params must be valid. logits[i] belongs to token i; NaN counts as probability zero. Temperature
   // 0 draws no random number, any other exactly one. Errors leave `state` as it was:
   // invalid_argument if the bans leave nothing, engine if no logit is above -infinity.
+  //
+  // With a filter the result is distributed as if what it does not allow had been removed after
+  // top_k, top_p and min_p, or before them where these leave nothing that it allows. A second
+  // random number is drawn where the first token is not allowed. invalid_argument if it allows
+  // nothing. `drafted` is handed to it.
   [[nodiscard]] Result<Token> sample(SamplerState& state, std::span<const float> logits,
-                                     std::span<const Token> banned);
+                                     std::span<const Token> banned, TokenFilter* filter = nullptr,
+                                     std::size_t drafted = 0);
 
  private:
   struct Candidate {
@@ -45,7 +52,12 @@ class Sampler {
   template <class Visit>
   void for_each_allowed_range(Token size, Visit visit) const;
   [[nodiscard]] Token greedy(std::span<const float> logits) const;
-  [[nodiscard]] Token draw(SamplerState& state, std::span<const float> logits, Token best);
+  [[nodiscard]] Result<Token> sample_allowed(SamplerState& state, std::span<const float> logits,
+                                             Token best, std::span<const std::uint64_t> allowed);
+  [[nodiscard]] std::span<Candidate> keep(const SamplingParams& params,
+                                          std::span<const float> logits, Token best,
+                                          std::span<const std::uint64_t> allowed);
+  [[nodiscard]] static Token draw(SamplerState& state, std::span<const Candidate> kept);
   static bool ranks_before(const Candidate& a, const Candidate& b);
 
   // Reused by every call.

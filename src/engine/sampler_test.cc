@@ -2,6 +2,7 @@
 #include "engine/sampler.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -10,6 +11,8 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include "base/sanitized.h"
 
 namespace asynclm {
 namespace {
@@ -169,7 +172,7 @@ TEST(Sampler, BannedTokensNeverComeOut) {
 // Chi-square against the distribution by definition; seeds are fixed, so it passes or fails for
 // good. A token of expected count below 5 is merged into a common bin, as usual.
 TEST(Sampler, TheDistributionIsTheExpectedOne) {
-  constexpr int kDraws = 40000;
+  constexpr int kDraws = kSanitized ? 10'000 : 40'000;
   const std::vector<float> logits = random_logits(40, 11);
   const std::vector<Token> banned{3, 17};
   const std::vector<SamplingParams> cases{
@@ -280,6 +283,94 @@ TEST(Sampler, ACopiedStateContinuesTheSameWay) {
     const Token token = sampler.sample(state, logits, {}).value();
     EXPECT_EQ(sampler.sample(copy, logits, {}), token);
   }
+}
+
+class SetFilter final : public TokenFilter {
+ public:
+  explicit SetFilter(std::vector<Token> tokens) : tokens_(std::move(tokens)) {
+    for (const Token token : tokens_)
+      words_[static_cast<std::size_t>(token) / 64] |= 1ULL << (token % 64);
+  }
+  bool allows(Token token, std::size_t /*drafted*/) override {
+    return std::ranges::contains(tokens_, token);
+  }
+  std::span<const std::uint64_t> allowed(std::size_t /*drafted*/) override {
+    ++built;
+    return words_;
+  }
+  int built = 0;
+
+ private:
+  std::vector<Token> tokens_;
+  std::array<std::uint64_t, 2> words_{};
+};
+
+// The distribution by definition, then what the filter does not allow removed.
+std::vector<double> expected_filtered(const SamplingParams& params,
+                                      const std::vector<float>& logits, SetFilter& filter) {
+  std::vector<double> out = expected(params, logits);
+  const auto narrow = [&] {
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      if (!filter.allows(static_cast<Token>(i), 0)) out[i] = 0;
+    }
+    return std::accumulate(out.begin(), out.end(), 0.0);
+  };
+  double sum = narrow();
+  if (sum == 0) {  // before the other filters, since these leave nothing
+    std::vector<Token> banned;
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      if (!filter.allows(static_cast<Token>(i), 0)) banned.push_back(static_cast<Token>(i));
+    }
+    out = expected(params, logits, banned);
+    sum = narrow();
+  }
+  for (double& p : out) p /= sum;
+  return out;
+}
+
+TEST(SamplerFilter, TheResultHasTheMaskedDistribution) {
+  const std::vector<SamplingParams> all = {{.temperature = 1},
+                                           {.temperature = 1.5F, .top_k = 5},
+                                           {.temperature = 0.7F, .top_p = 0.8F},
+                                           {.temperature = 1, .min_p = 0.1F},
+                                           {.temperature = 1, .top_k = 2}};
+  const std::vector<float> logits = random_logits(70, 5);
+  for (const SamplingParams& params : all) {
+    for (const std::vector<Token>& allowed :
+         {std::vector<Token>{1, 2, 3, 5, 8, 13, 21, 34, 55, 69}, std::vector<Token>{7, 64}}) {
+      SetFilter filter(allowed);
+      const std::vector<double> wanted = expected_filtered(params, logits, filter);
+      Sampler sampler(static_cast<Token>(logits.size()));
+      SamplerState state(params);
+      state.random = Random(17);
+      constexpr int kDraws = kSanitized ? 6'000 : 60'000;
+      std::vector<int> counts(logits.size());
+      for (int i = 0; i < kDraws; ++i) {
+        ++counts[static_cast<std::size_t>(sampler.sample(state, logits, {}, &filter).value())];
+      }
+      for (std::size_t i = 0; i < counts.size(); ++i) {
+        const double p = wanted[i];
+        const double spread = std::sqrt(p * (1 - p) / kDraws);
+        EXPECT_NEAR(static_cast<double>(counts[i]) / kDraws, p, 5 * spread + 1e-12)
+            << "token " << i;
+      }
+    }
+  }
+}
+
+TEST(SamplerFilter, GreedyTakesTheBestThatIsAllowed) {
+  Sampler sampler(4);
+  SamplerState state(SamplingParams{});
+  SetFilter best({1, 2}), other({0, 3}), none({});
+  const std::vector<float> logits = {0, 5, 1, 2};
+  EXPECT_EQ(sampler.sample(state, logits, {}, &best), 1);
+  EXPECT_EQ(best.built, 0) << "no mask where the first token is allowed";
+  EXPECT_EQ(sampler.sample(state, logits, {}, &other), 3);
+  const std::vector<Token> banned = {3};
+  EXPECT_EQ(sampler.sample(state, logits, banned, &other), 0);
+  const auto nothing = sampler.sample(state, logits, {}, &none);
+  ASSERT_FALSE(nothing.has_value());
+  EXPECT_EQ(nothing.error().code, ErrorCode::invalid_argument);
 }
 
 TEST(SamplingParamsTest, RangesAreChecked) {

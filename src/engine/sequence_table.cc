@@ -46,14 +46,15 @@ Result<void> SequenceTable::check_token(SequenceId id, const char* what, Token t
 }
 
 Result<void> SequenceTable::check(std::span<const DecodeItem> items, std::size_t sampled_size) {
-  if (sampled_size != items.size()) {
-    return fail(ErrorCode::invalid_argument,
-                std::format("decode of {} items has room for {} sampled tokens; it needs one an "
-                            "item",
-                            items.size(), sampled_size));
+  if (const std::size_t needed = asynclm::sampled_size(items); sampled_size != needed) {
+    return fail(
+        ErrorCode::invalid_argument,
+        std::format("decode of {} items has room for {} sampled tokens; it needs {}: one an "
+                    "item and one a token of a draft",
+                    items.size(), sampled_size, needed));
   }
   ++calls_;
-  std::size_t total = 0;
+  std::size_t total = 0, drafts = 0;
   for (const DecodeItem& item : items) {
     const SequenceId id = item.sequence;
     if (Result<void> there = check(id); !there) return there;
@@ -67,19 +68,33 @@ Result<void> SequenceTable::check(std::span<const DecodeItem> items, std::size_t
           ErrorCode::invalid_argument,
           std::format("sequence {}: nothing to append; decode needs at least one token", id));
     }
+    if (!item.sample && !item.draft.empty()) {
+      return fail(ErrorCode::invalid_argument,
+                  std::format("sequence {}: there is a draft, but nothing is to be sampled", id));
+    }
     const auto room = static_cast<std::size_t>(info_.context_tokens - at(id).length);
-    if (item.append.size() > room) {
+    const std::size_t size = item.append.size() + item.draft.size();
+    if (size > room) {
       return fail(ErrorCode::limit_exceeded,
                   std::format("sequence {}: {} tokens do not fit behind {} in a context of {}", id,
-                              item.append.size(), at(id).length, info_.context_tokens));
+                              size, at(id).length, info_.context_tokens));
     }
     for (const Token token : item.append) {
       if (Result<void> known = check_token(id, "appended", token); !known) return known;
     }
+    for (const Token token : item.draft) {
+      if (Result<void> known = check_token(id, "drafted", token); !known) return known;
+    }
     for (const Token token : item.banned) {
       if (Result<void> known = check_token(id, "banned", token); !known) return known;
     }
-    total += item.append.size();
+    total += size;
+    drafts += item.draft.size();
+  }
+  if (drafts > static_cast<std::size_t>(info_.max_draft_tokens)) {
+    return fail(ErrorCode::limit_exceeded,
+                std::format("decode with drafts of {} tokens at once; the engine takes {}", drafts,
+                            info_.max_draft_tokens));
   }
   if (total > static_cast<std::size_t>(info_.max_batch_tokens)) {
     return fail(ErrorCode::limit_exceeded,

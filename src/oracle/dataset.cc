@@ -2,6 +2,7 @@
 #include "oracle/dataset.h"
 
 #include <memory>
+#include <vector>
 
 #include "cml/markers.h"
 #include "engine/fake_engine.h"
@@ -49,8 +50,12 @@ Result<Sample> make_sample(const Vocabulary& vocabulary, const WordList& words,
                                  .scripts = {}});
   const auto id = engine.create({});
   if (!id) return std::unexpected(id.error());
-  engine.script(
-      *id, [&](std::span<const Token>, std::span<const Token>) { return oracle.next(*session); });
+  std::vector<bool> mistaken;  // for each token that the oracle wrote in this task
+  engine.script(*id, [&](std::span<const Token>, std::span<const Token>) {
+    const Token token = oracle.next(*session);
+    mistaken.push_back(oracle.mistaken());
+    return token;
+  });
   const auto tool = [&](CallKey key, const CallRecord&) {
     const TaskCall& call = *oracle.call(key);
     return SimulatedReturn{call.duration, call.result};
@@ -61,10 +66,13 @@ Result<Sample> make_sample(const Vocabulary& vocabulary, const WordList& words,
       if (!added) return std::unexpected(added.error());
     }
     oracle.begin(task, *session);
+    mistaken.clear();
     const auto report = simulate(*session, engine, *id, sample.makespan, costs, tool);
     if (!report) return std::unexpected(report.error());
     sample.makespan = report->end;
-    for (const std::int32_t position : report->sampled) {
+    for (std::size_t i = 0; i < report->sampled.size(); ++i) {
+      if (mistaken[i]) continue;
+      const std::int32_t position = report->sampled[i];
       if (sample.loss.empty() || sample.loss.back().second != position) {
         sample.loss.emplace_back(position, position);
       }

@@ -116,6 +116,8 @@ Score& Score::operator+=(const Score& other) {
   calls += other.calls;
   calls_right += other.calls_right;
   calls_extra += other.calls_extra;
+  refused += other.refused;
+  forged += other.forged;
   answers_right += other.answers_right;
   stopped += other.stopped;
   choices += other.choices;
@@ -123,21 +125,19 @@ Score& Score::operator+=(const Score& other) {
   return *this;
 }
 
-Result<EvaluatedRun> evaluate(Engine& engine, const WordList& words, int level, std::uint64_t seed,
-                              std::uint64_t index, Mode mode) {
-  Random random(Random(seed + index * 0x9E3779B97F4A7C15ULL).next());
-  const TaskSequence sequence = make_tasks(words, level, random);
+Result<EvaluatedRun> evaluate(Engine& engine, const WordList& words, const EvaluatedTask& which,
+                              SessionConfig config, SamplingParams sampling) {
+  Random random(Random(which.seed + which.index * 0x9E3779B97F4A7C15ULL).next());
+  const TaskSequence sequence = make_tasks(words, which.level, random);
   const Task& task = sequence.tasks.front();
   std::vector<Expected> expected = solution(task, sequence.tools);
 
-  SessionConfig config;
-  config.mode = mode;
   config.context_tokens = engine.info().context_tokens;
-  config.max_generated = 600;  // twice what the longest solution takes
   auto session =
       Session::create(engine.vocabulary(), sequence.tools, {{"user", task.user}}, config);
   if (!session) return std::unexpected(session.error());
-  const auto id = engine.create({});
+  sampling.seed += which.index;
+  const auto id = engine.create(sampling);
   if (!id) return std::unexpected(id.error());
 
   const auto tool = [&](CallKey key, const CallRecord& call) -> SimulatedReturn {
@@ -146,11 +146,16 @@ Result<EvaluatedRun> evaluate(Engine& engine, const WordList& words, int level, 
       if (!e.possible || e.made || e.call.name != call.name) continue;
       if (e.call.arguments != call.arguments) continue;
       e.made = key;
+      e.call.id = call.id;
       return {task.calls[i].duration, task.calls[i].result};
     }
     return {from_ms(100), {Outcome::failed, "nothing is known of these arguments"}};
   };
-  const auto report = simulate(*session, engine, *id, Time{}, kCosts, tool);
+  std::int64_t delivered = 0;
+  const auto report =
+      simulate(*session, engine, *id, Time{}, kCosts, tool, [&](const Event& event) {
+        delivered += std::holds_alternative<InterruptDelivered>(event.what) ? 1 : 0;
+      });
   engine.drop(*id);
   if (!report) return std::unexpected(report.error());
 
@@ -166,6 +171,9 @@ Result<EvaluatedRun> evaluate(Engine& engine, const WordList& words, int level, 
   }
   score.calls_extra = static_cast<std::int64_t>(session->calls().size()) - score.calls_right;
   score.calls = wanted + score.calls_extra;
+  score.refused = std::ranges::count_if(session->calls(), &CallRecord::rejected);
+  const Token interrupt = engine.vocabulary().control("[INTR]");
+  score.forged = std::ranges::count(session->context(), interrupt) - delivered;
   score.stopped = std::get<Done>(session->step()).reason == FinishReason::stop ? 1 : 0;
   const auto answer = expected_answer(task, expected);
   score.answers_right = lines(session->answer()) == answer ? 1 : 0;
@@ -173,8 +181,8 @@ Result<EvaluatedRun> evaluate(Engine& engine, const WordList& words, int level, 
                      score.stopped == 1 && !used_before_delivery(*session, expected);
   score.runs_right = right ? 1 : 0;
 
-  run.transcript =
-      std::format("task {} mode {} {}\n", index, to_string(mode), right ? "right" : "WRONG");
+  run.transcript = std::format("task {} mode {} {}\n", which.index, to_string(config.mode),
+                               right ? "right" : "WRONG");
   for (const Token token : session->context()) {
     run.transcript += engine.vocabulary().spelling(token);
   }

@@ -21,6 +21,8 @@ struct Score {
   std::int64_t calls = 0;        // expected, plus those that should not have been made
   std::int64_t calls_right = 0;  // name and all arguments equal to an expected call's
   std::int64_t calls_extra = 0;  // made, but not expected (wrong name or value, or made twice)
+  std::int64_t refused = 0;      // of those: malformed, unknown function or invalid arguments
+  std::int64_t forged = 0;       // interrupts in the context that the runtime did not write
   std::int64_t answers_right = 0;  // exactly the expected lines, in any order
   std::int64_t stopped = 0;        // finish reason stop
   std::int64_t choices = 0;        // calls made where more than one was callable
@@ -33,8 +35,14 @@ struct EvaluatedRun {
   std::string transcript;  // for people: task, context, what was expected
 };
 
-// Task `index` of level `level` with the held-out words, in one mode, greedy decoding.
-[[nodiscard]] Result<EvaluatedRun> evaluate(Engine& engine, const WordList& words, int level,
-                                            std::uint64_t seed, std::uint64_t index, Mode mode);
+struct EvaluatedTask {
+  int level = kLevels;
+  std::uint64_t seed = 1, index = 0;  // the same seed and index give the same task
+};
+
+// The sampler's seed is changed with the task. Of `config` the limits of the context are set here.
+[[nodiscard]] Result<EvaluatedRun> evaluate(Engine& engine, const WordList& words,
+                                            const EvaluatedTask& which, SessionConfig config,
+                                            SamplingParams sampling);
 
 }  // namespace asynclm

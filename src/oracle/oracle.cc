@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "cml/call_syntax.h"
+#include "cml/future.h"
+#include "cml/spelled_markers.h"
 
 namespace asynclm {
 namespace {
@@ -20,10 +22,6 @@ std::string call_id(std::uint32_t number) {
   return id;
 }
 
-std::string plain(const Json& value) {
-  return value.is_string() ? value.get<std::string>() : value.dump();
-}
-
 }  // namespace
 
 Json result_as_argument(const std::string& text, const ToolSpec& tool,
@@ -36,13 +34,13 @@ Json result_as_argument(const std::string& text, const ToolSpec& tool,
 }
 
 std::string report_line(const CallRecord& call) {
-  std::string line = "- " + call.name;
-  for (const auto& [name, value] : call.arguments.items()) line += " " + plain(value);
-  line += call.outcome == Outcome::returned ? ": " : " failed: ";
-  return line + call.result + "\n";
+  return "- " + call.id + (call.outcome == Outcome::returned ? ": " : " failed: ") + call.result +
+         "\n";
 }
 
-std::string not_run_line(const TaskCall& call) { return "- " + call.tool + " not run\n"; }
+std::string not_run_line(const TaskCall& call) {
+  return "- " + (call.label.empty() ? call.tool : call.label) + " not run\n";
+}
 
 Oracle::Oracle(const Vocabulary& vocabulary, const Markers& markers,
                const std::vector<ToolSpec>& tools, Policy policy)
@@ -61,6 +59,14 @@ Oracle::Oracle(const Vocabulary& vocabulary, const Markers& markers,
   }
 }
 
+// A result that is still to come can be used under its name.
+bool Oracle::futures(const Session& session) { return session.mode() == Mode::async_plus; }
+
+bool Oracle::promised(const Session& session, std::size_t index) const {
+  const auto key = progress_[index].key;
+  return key && *key < session.calls().size() && !delivered(session, index);
+}
+
 void Oracle::begin(const Task& task, const Session& session) {
   task_ = &task;
   first_key_ = static_cast<CallKey>(session.calls().size());
@@ -68,10 +74,18 @@ void Oracle::begin(const Task& task, const Session& session) {
   progress_.assign(task.calls.size(), {});
   said_ = task.say.empty();
   pending_.clear();
+  forced_ = session.token_counts().forced;
 }
 
 Token Oracle::next(const Session& session) {
-  if (pending_.empty()) decide(session);
+  // What the session has forced is what was decided.
+  for (const auto forced = session.token_counts().forced; forced_ < forced; ++forced_) {
+    if (!pending_.empty()) pending_.pop_front();
+  }
+  if (pending_.empty()) {
+    mistaken_ = false;
+    decide(session);
+  }
   const Token token = pending_.front();
   pending_.pop_front();
   return token;
@@ -103,7 +117,8 @@ std::optional<std::size_t> Oracle::next_call(const Session& session) const {
     const TaskCall& call = task_->calls[i];
     if (progress_[i].key) continue;
     const bool callable = std::ranges::all_of(call.arguments, [&](const TaskArgument& argument) {
-      return !argument.from || succeeded(session, *argument.from);
+      return !argument.from || succeeded(session, *argument.from) ||
+             (futures(session) && promised(session, *argument.from));
     });
     if (!callable) continue;
     const auto rank = std::ranges::find(priority_, call.tool) - priority_.begin();
@@ -123,7 +138,7 @@ void Oracle::decide(const Session& session) {
   }
   if (write_report(session)) return;
   for (std::size_t i = 0; i < progress_.size(); ++i) {
-    if (progress_[i].key && !delivered(session, i)) return write(Marker::trap);
+    if (progress_[i].key && !delivered(session, i)) return write_trap(session);
   }
   pending_.push_back(end_of_turn_);
 }
@@ -131,19 +146,63 @@ void Oracle::decide(const Session& session) {
 void Oracle::write_call(const Session& session, std::size_t index) {
   const TaskCall& call = task_->calls[index];
   const CallKey key = first_key_ + emitted_++;
+  const std::string id = new_id(session, call);
+  if (!call.mistake.empty() && !std::exchange(progress_[index].mistake_made, true)) {
+    mistaken_ = true;
+    return write_block(id, call.mistake);
+  }
   progress_[index].key = key;
   const ToolSpec& tool = *std::ranges::find(*tools_, call.tool, &ToolSpec::name);
   Json arguments = Json::object();
   for (const TaskArgument& argument : call.arguments) {
     arguments[argument.name] =
-        argument.from
+        !argument.from ? argument.value
+        : succeeded(session, *argument.from)
             ? result_as_argument(delivered(session, *argument.from)->result, tool, argument.name)
-            : argument.value;
+            : future_as_json("$" + session.calls()[*progress_[*argument.from].key].id);
   }
+  write_block(id, format_call(call.tool, arguments));
+}
+
+// The id names what is asked for: a small model first finds the next thing to do, and writes it
+// down, and then the tool that does it; both at once it does not learn. Names that are taken get a
+// number.
+std::string Oracle::new_id(const Session& session, const TaskCall& call) const {
+  if (call.label.empty()) return call_id(static_cast<CallKey>(session.calls().size()));
+  const auto is_taken = [&](const std::string& id) {
+    return is_reserved_id(id) || std::ranges::contains(session.calls(), id, &CallRecord::id);
+  };
+  std::string id = call.label;
+  for (int number = 2; is_taken(id); ++number) id = call.label + std::to_string(number);
+  return id;
+}
+
+void Oracle::write_block(std::string_view id, std::string_view code) {
   write(Marker::call);
-  write(call_id(key));
+  write(id);
   write(Marker::head);
-  write(format_call(call.tool, arguments));
+  write(code);
+  write(Marker::end);
+}
+
+// In async+ a trap says what it waits for where that is one call.
+void Oracle::write_trap(const Session& session) {
+  write(Marker::trap);
+  if (session.mode() != Mode::async_plus) {
+    if (markers_.are_spelled()) write(Marker::end);  // else the session writes it
+    return;
+  }
+  std::vector<std::string> open;
+  for (std::size_t i = 0; i < progress_.size(); ++i) {
+    if (progress_[i].key && !delivered(session, i)) {
+      open.push_back(session.calls()[*progress_[i].key].id);
+    }
+  }
+  if (open.size() == 1) {
+    write(open.front());
+    write(Marker::head);
+    write("all");
+  }
   write(Marker::end);
 }
 
@@ -163,7 +222,8 @@ bool Oracle::write_report(const Session& session) {
   }
   if (first == nullptr) return false;
   progress_[best].reported = true;
-  std::string text = report_line(*first);
+  // The session itself has kept a call of async+ from running.
+  std::string text = first->rejected ? not_run_line(task_->calls[best]) : report_line(*first);
   if (!succeeded(session, best)) {
     // Whatever needs the failed call, directly or through others, cannot be run. A predecessor
     // stands before its successors in the task.
@@ -173,7 +233,7 @@ bool Oracle::write_report(const Session& session) {
       for (const TaskArgument& argument : task_->calls[i].arguments) {
         if (argument.from && lost[*argument.from]) lost[i] = true;
       }
-      if (!lost[i] || std::exchange(progress_[i].reported, true)) continue;
+      if (!lost[i] || progress_[i].key || std::exchange(progress_[i].reported, true)) continue;
       text += not_run_line(task_->calls[i]);
     }
   }
@@ -181,8 +241,18 @@ bool Oracle::write_report(const Session& session) {
   return true;
 }
 
+void Oracle::write(Marker marker) {
+  if (!markers_.are_spelled()) return pending_.push_back(markers_.token(marker));
+  for (const Token token :
+       vocabulary_->encode(kMarkerSpellings[static_cast<std::size_t>(marker)])) {
+    pending_.push_back(token);
+  }
+}
+
 void Oracle::write(std::string_view text) {
-  for (const Token token : vocabulary_->encode(text)) pending_.push_back(token);
+  const auto tokens =
+      vocabulary_->encode(markers_.are_spelled() ? disarm(text) : std::string(text));
+  pending_.insert(pending_.end(), tokens.begin(), tokens.end());
 }
 
 }  // namespace asynclm

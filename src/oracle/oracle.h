@@ -7,6 +7,7 @@
 #include <deque>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <asynclm/engine.h>
@@ -26,7 +27,8 @@ enum class Policy : std::uint8_t {
 [[nodiscard]] Json result_as_argument(const std::string& text, const ToolSpec& tool,
                                       const std::string& parameter);
 
-// The line by which the answer reports a call.
+// The line by which the answer reports a call: its id and its result, as in the interrupt that
+// brought it. A small model copies that without fail; it does not name the call in other words.
 [[nodiscard]] std::string report_line(const CallRecord& call);
 // … and a call that could not be made because a call before it failed.
 [[nodiscard]] std::string not_run_line(const TaskCall& call);
@@ -43,6 +45,8 @@ class Oracle {
   void begin(const Task& task, const Session& session);
 
   [[nodiscard]] Token next(const Session& session);
+  // Whether the last token belongs to a mistake (TaskCall::mistake): no example to learn from.
+  [[nodiscard]] bool mistaken() const { return mistaken_; }
 
   // The task's call that the session's call is, if the oracle made it.
   [[nodiscard]] const TaskCall* call(CallKey key) const;
@@ -50,6 +54,7 @@ class Oracle {
  private:
   struct Progress {
     std::optional<CallKey> key;  // emitted
+    bool mistake_made = false;
     bool reported = false;
   };
   void decide(const Session& session);
@@ -58,9 +63,14 @@ class Oracle {
   [[nodiscard]] const CallRecord* delivered(const Session& session, std::size_t index) const;
   [[nodiscard]] bool succeeded(const Session& session, std::size_t index) const;
   void write_call(const Session& session, std::size_t index);
+  [[nodiscard]] std::string new_id(const Session& session, const TaskCall& call) const;
+  void write_block(std::string_view id, std::string_view code);
+  void write_trap(const Session& session);
+  [[nodiscard]] static bool futures(const Session& session);
+  [[nodiscard]] bool promised(const Session& session, std::size_t index) const;
   [[nodiscard]] bool write_report(const Session& session);
   void write(std::string_view text);
-  void write(Marker marker) { pending_.push_back(markers_.token(marker)); }
+  void write(Marker marker);
 
   const Vocabulary* vocabulary_;
   Markers markers_;
@@ -71,7 +81,9 @@ class Oracle {
   CallKey first_key_ = 0;
   std::uint32_t emitted_ = 0;  // calls of this task
   std::vector<Progress> progress_;
+  std::int32_t forced_ = 0;  // of the session's forced tokens, those that are not pending any more
   bool said_ = false;
+  bool mistaken_ = false;
   std::deque<Token> pending_;  // decided, not yet asked for
 };
 

@@ -27,7 +27,7 @@ OracleRun run(Mode mode, const std::vector<ToolSpec>& tools, const Task& task,
 const std::vector<ToolSpec> kTools = {make_tool("f", 100), make_tool("g", 300)};
 
 // Two independent calls and something to say, f first. Each block is 12 tokens, "hi\n" 3, each
-// report 11.
+// report 9.
 Task two_calls() {
   return {.user = "do it",
           .calls = {make_call("f", "1", 100, "one"), make_call("g", "2", 300, "two")},
@@ -37,34 +37,50 @@ Task two_calls() {
 TEST(Oracle, Async) {
   const OracleRun out = run(Mode::async, kTools, two_calls());
   // g is dispatched at 120 and f at 240 ms; the trap ends at 280, f returns at 340, and g at 420,
-  // when eight tokens of the report on f are written.
+  // when eight tokens of the report on f are
+  // written.
   EXPECT_EQ(out.text,
             "[CALL]a[HEAD]g(x=\"2\")[END][CALL]b[HEAD]f(x=\"1\")[END]hi\n[TRAP][END]"
-            "[INTR]b[HEAD]one[END]- f 1: o[INTR]a[HEAD]two[END]ne\n- g 2: two\n<|end_of_text|>");
-  EXPECT_EQ(out.answer, "hi\n- f 1: one\n- g 2: two\n");
+            "[INTR]b[HEAD]one[END]- b: one[INTR]a[HEAD]two[END]\n- a: two\n<|end_of_text|>");
+  EXPECT_EQ(out.answer, "hi\n- b: one\n- a: two\n");
   EXPECT_EQ(to_ms(*out.calls[0].returned), 420);
   EXPECT_EQ(to_ms(*out.calls[1].returned), 340);
-  EXPECT_EQ(to_ms(out.end), 340 + 110 + 110 + 10);
+  EXPECT_EQ(to_ms(out.end), 340 + 90 + 90 + 10);
 }
 
 TEST(Oracle, SyncParallel) {
   const OracleRun out = run(Mode::sync_parallel, kTools, two_calls());
   EXPECT_EQ(out.text,
             "[CALL]a[HEAD]g(x=\"2\")[END][CALL]b[HEAD]f(x=\"1\")[END]hi\n[TRAP][END]"
-            "[INTR]a[HEAD]two[END][INTR]b[HEAD]one[END]- g 2: two\n- f 1: one\n<|end_of_text|>");
+            "[INTR]a[HEAD]two[END][INTR]b[HEAD]one[END]- a: two\n- b: one\n<|end_of_text|>");
   EXPECT_EQ(to_ms(*out.calls[0].dispatched), 280);
   EXPECT_EQ(to_ms(*out.calls[0].returned), 280 + 300);
-  EXPECT_EQ(to_ms(out.end), 580 + 110 + 110 + 10);
+  EXPECT_EQ(to_ms(out.end), 580 + 90 + 90 + 10);
 }
 
 TEST(Oracle, Sync) {
   const OracleRun out = run(Mode::sync, kTools, two_calls());
   EXPECT_EQ(out.text,
             "[CALL]a[HEAD]g(x=\"2\")[END][INTR]a[HEAD]two[END][CALL]b[HEAD]f(x=\"1\")[END]"
-            "[INTR]b[HEAD]one[END]hi\n- g 2: two\n- f 1: one\n<|end_of_text|>");
+            "[INTR]b[HEAD]one[END]hi\n- a: two\n- b: one\n<|end_of_text|>");
   EXPECT_EQ(to_ms(*out.calls[0].returned), 120 + 300);
   EXPECT_EQ(to_ms(*out.calls[1].returned), 420 + 120 + 100);
-  EXPECT_EQ(to_ms(out.end), 640 + 30 + 110 + 110 + 10);
+  EXPECT_EQ(to_ms(out.end), 640 + 30 + 90 + 90 + 10);
+}
+
+TEST(Oracle, CallsAreNamedByWhatTheUserAsksFor) {
+  Task task = {.user = "do it",
+               .calls = {make_call("f", "1", 10, "one"), make_call("g", "2", 10, "two"),
+                         make_call("f", "3", 10, "three")},
+               .say = {}};
+  task.calls[0].label = task.calls[2].label = "file";
+  task.calls[1].label = "user";  // reserved
+  task.calls[2].mistake = "h(1)";
+  const OracleRun out = run(Mode::async, kTools, task, Policy::as_written);
+  ASSERT_EQ(out.calls.size(), 4U);
+  const std::vector<std::string> ids = {"file", "user2", "file2", "file3"};
+  for (std::size_t i = 0; i < ids.size(); ++i) EXPECT_EQ(out.calls[i].id, ids[i]);
+  EXPECT_TRUE(out.calls[2].rejected) << "the mistake";
 }
 
 TEST(Oracle, AsWrittenKeepsTheUsersOrder) {
@@ -102,15 +118,15 @@ TEST(Oracle, AResultIsUsedOnlyAfterItWasDelivered) {
                    .say = "hi"};
   EXPECT_EQ(run(Mode::async, kTools, chain).text,
             "[CALL]a[HEAD]f(x=\"1\")[END]hi\n[TRAP][END][INTR]a[HEAD]one[END]"
-            "[CALL]b[HEAD]g(x=\"one\")[END]- f 1[INTR]b[HEAD]two[END]: one\n- g one: two\n"
+            "[CALL]b[HEAD]g(x=\"one\")[END]- a: [INTR]b[HEAD]two[END]one\n- b: two\n"
             "<|end_of_text|>");
   EXPECT_EQ(run(Mode::sync_parallel, kTools, chain).text,
             "[CALL]a[HEAD]f(x=\"1\")[END]hi\n[TRAP][END][INTR]a[HEAD]one[END]"
-            "[CALL]b[HEAD]g(x=\"one\")[END]- f 1: one\n[TRAP][END][INTR]b[HEAD]two[END]"
-            "- g one: two\n<|end_of_text|>");
+            "[CALL]b[HEAD]g(x=\"one\")[END]- a: one\n[TRAP][END][INTR]b[HEAD]two[END]"
+            "- b: two\n<|end_of_text|>");
   EXPECT_EQ(run(Mode::sync, kTools, chain).text,
             "[CALL]a[HEAD]f(x=\"1\")[END][INTR]a[HEAD]one[END][CALL]b[HEAD]g(x=\"one\")[END]"
-            "[INTR]b[HEAD]two[END]hi\n- f 1: one\n- g one: two\n<|end_of_text|>");
+            "[INTR]b[HEAD]two[END]hi\n- a: one\n- b: two\n<|end_of_text|>");
 }
 
 TEST(Oracle, ResultsBecomeNumbersWhereNumbersAreWanted) {
@@ -140,7 +156,7 @@ TEST(Oracle, WhatNeedsAFailedCallIsNotRun) {
     EXPECT_EQ(out.calls.size(), 2U) << to_string(mode);
     EXPECT_TRUE(out.text.contains("[HEAD]error: no such file[END]"));
     for (const auto* const line :
-         {"- f 1 failed: no such file\n- g not run\n- f not run\n", "- f 4: four\n"}) {
+         {"- a failed: no such file\n- g not run\n- f not run\n", "- b: four\n"}) {
       EXPECT_TRUE(out.answer.contains(line)) << out.answer;
     }
   }
@@ -155,7 +171,7 @@ TEST(Oracle, WhatNeedsTwoFailedCallsIsReportedOnce) {
   task.calls[1].result.outcome = Outcome::failed;
   task.calls[2].arguments.push_back({.name = "y", .value = nullptr, .from = 1});
   for (const Mode mode : kModes) {
-    EXPECT_EQ(run(mode, kTools, task).answer, "- f 1 failed: no\n- g not run\n- f 2 failed: no\n");
+    EXPECT_EQ(run(mode, kTools, task).answer, "- a failed: no\n- g not run\n- b failed: no\n");
   }
 }
 
@@ -188,7 +204,7 @@ TEST(Simulator, WhatTheModelWroteIsMarked) {
   const OracleRun out = run(Mode::async, kTools, two_calls());
   EXPECT_EQ(out.written,
             "[CALL]a[HEAD]g(x=\"2\")[END][CALL]b[HEAD]f(x=\"1\")[END]hi\n[TRAP]"
-            "- f 1: one\n- g 2: two\n<|end_of_text|>");
+            "- b: one\n- a: two\n<|end_of_text|>");
 }
 
 TEST(Simulator, AppendedTokensCost) {

@@ -11,22 +11,29 @@ namespace {
 // Completion times of running calls; equal times in the order of the calls.
 using Agenda = std::map<std::pair<Time, CallKey>, CallResult>;
 
-Result<Token> decode(Engine& engine, SequenceId sequence, const Decode& step) {
+// The sampled tokens.
+Result<std::vector<Token>> decode(Engine& engine, SequenceId sequence, const Decode& step) {
   std::span<const Token> rest = step.append;
   const auto limit = static_cast<std::size_t>(engine.info().max_batch_tokens);
-  Token sampled = kNoToken;
+  const auto drafts = static_cast<std::size_t>(engine.info().max_draft_tokens);
+  std::vector<Token> sampled;
   while (true) {
     const std::size_t n = std::min(limit, rest.size());
-    const DecodeItem item{.sequence = sequence,
-                          .append = rest.first(n),
-                          .sample = n == rest.size(),
-                          .banned = step.banned};
-    if (auto ok = engine.decode({&item, 1}, {&sampled, 1}); !ok) {
-      return std::unexpected(ok.error());
+    DecodeItem item{.sequence = sequence,
+                    .append = rest.first(n),
+                    .sample = n == rest.size(),
+                    .banned = step.banned,
+                    .filter = step.filter};
+    if (item.sample) {
+      item.draft = step.draft.first(std::min({step.draft.size(), limit - n, drafts}));
     }
-    if (item.sample) return sampled;
+    sampled.resize(1 + item.draft.size());
+    if (auto ok = engine.decode({&item, 1}, sampled); !ok) return std::unexpected(ok.error());
+    if (item.sample) break;
     rest = rest.subspan(n);
   }
+  sampled.erase(std::ranges::find(sampled, kNoToken), sampled.end());
+  return sampled;
 }
 
 }  // namespace
@@ -60,14 +67,17 @@ Result<SimulationReport> simulate(
     } else {
       const auto& decode_step = std::get<Decode>(step);
       const auto appended = static_cast<std::int64_t>(decode_step.append.size());
-      const auto token = decode(engine, sequence, decode_step);
-      if (!token) return std::unexpected(token.error());
-      now += costs.per_token + costs.per_appended_token * (appended - 1);
-      const std::size_t position = session.context().size();
-      session.decoded(*token, now);
-      // Tokens that break the protocol do not enter the context.
-      if (position < session.context().size() && session.context()[position] == *token) {
-        report.sampled.push_back(static_cast<std::int32_t>(position));
+      const auto tokens = decode(engine, sequence, decode_step);
+      if (!tokens) return std::unexpected(tokens.error());
+      now += costs.per_token + costs.per_appended_token * (appended + std::ssize(*tokens) - 2);
+      std::size_t position = session.context().size();
+      session.decoded(*tokens, now);
+      for (const Token token : *tokens) {
+        // Tokens that break the protocol do not enter the context.
+        if (position < session.context().size() && session.context()[position] == token) {
+          report.sampled.push_back(static_cast<std::int32_t>(position));
+        }
+        ++position;
       }
       act_on_events();
     }

@@ -76,11 +76,15 @@ class Generator {
       : words_(words), level_(level), random_(random) {}
 
   TaskSequence sequence() {
-    const int count = random_.between(1, 6);
+    const int count = std::max(random_.between(1, 6), random_.between(1, 6));
     while (static_cast<int>(tools_.size()) < count) add_tool();
     TaskSequence result;
     for (const Tool& tool : tools_) result.tools.push_back(spec(tool));
-    const int tasks = level_ == 1 ? random_.between(2, 5) : random_.between(1, level_ - 1);
+    unasked_.resize(tools_.size());
+    std::iota(unasked_.begin(), unasked_.end(), size_t{0});
+    random_.shuffle(std::span(unasked_));
+    // Several tasks over one list: more choices of a tool for the same prompt.
+    const int tasks = level_ == 1 ? count + random_.between(0, 2) : random_.between(1, 3);
     for (int i = 0; i < tasks; ++i) result.tasks.push_back(task());
     return result;
   }
@@ -123,8 +127,24 @@ class Generator {
     return nullptr;
   }
 
+  // People ask several things about one file: now and then an earlier value comes again.
+  Json argument_value(const Task& task, const Tool& tool, ValueKind kind) {
+    if (random_.chance(0.12) && !std::ranges::contains(task.calls, tool.name, &TaskCall::tool)) {
+      for (const auto& [said_kind, said] : said_) {
+        if (said_kind == kind) return said;
+      }
+    }
+    return said_.emplace_back(kind, value(kind)).second;
+  }
+
   int integer() {
     constexpr std::array kBounds = {10, 100, 1000, 10'000, 100'000, 1'000'000};
+    // Equal digits in a row are hard to copy: each looks as if it were the one before.
+    if (random_.chance(0.25)) {
+      string digits(random_.between(1, 3), static_cast<char>('0' + random_.between(1, 9)));
+      digits.append(random_.between(1, 5), random_.chance(0.8) ? '0' : '1');
+      return std::stoi(digits);
+    }
     const int number = random_.between(1, random_.pick(kBounds));
     return number > 100 && random_.chance(0.4) ? number / 100 * 100 : number;
   }
@@ -152,7 +172,9 @@ class Generator {
 
   void add_tool() {
     Tool tool;
-    tool.verb = word(kCommonVerbs, 0.4);
+    // Tools that share a verb are told apart by the rest.
+    tool.verb = !tools_.empty() && random_.chance(0.2) ? random_.pick(tools_).verb
+                                                       : word(kCommonVerbs, 0.4);
     tool.noun = word(kCommonNouns, 0.3);
     if (random_.chance(0.25)) {
       tool.noun = word(kAdjectives, 0.6) + " " + tool.noun;
@@ -253,6 +275,22 @@ class Generator {
     return {Outcome::returned, std::move(text)};
   }
 
+  // A call that the session rejects: no such tool, or not its parameters.
+  string mistake(const Tool& tool) {
+    const string text = value(ValueKind::path).get<string>();
+    if (random_.chance(0.5)) {
+      const string name = random_.chance(0.5) ? tool.name + "_" + words_.pick(random_)
+                                              : words_.pick(random_) + "_" + words_.pick(random_);
+      if (std::ranges::contains(tools_, name, &Tool::name)) return {};
+      return std::format("{}({}=\"{}\")", name, tool.parameters.front().name, text);
+    }
+    if (tool.parameters.front().type() != "string" && random_.chance(0.5)) {
+      return std::format("{}({}=\"{}\")", tool.name, tool.parameters.front().name, text);
+    }
+    return std::format("{}({}_{}=\"{}\")", tool.name, tool.parameters.front().name,
+                       words_.pick(random_), text);
+  }
+
   CallResult failure() {
     switch (random_.between(0, 5)) {
       case 0:
@@ -289,15 +327,15 @@ class Generator {
                              random_.chance(0.5) ? "." : "");
       return out;
     }
-    int calls = level_ == 1 ? 1 : random_.between(1, random_.chance(0.3) ? 5 : 3);
-    // Mostly each tool once, as people's tasks do; some tools are asked for several times.
-    std::vector<size_t> order(tools_.size());
-    std::iota(order.begin(), order.end(), size_t{0});
-    random_.shuffle(std::span(order));
-    size_t taken = 0;
+    said_.clear();
+    int calls = level_ == 1 ? 1 : random_.between(1, random_.chance(0.5) ? 5 : 3);
+    // Mostly each tool once: which tool is meant a second time stands in the conversation, and
+    // nothing is learned of the tool list.
     const auto next_tool = [&]() -> const Tool& {
-      if (taken >= order.size() || random_.chance(0.12)) return random_.pick(tools_);
-      return tools_[order[taken++]];
+      if (unasked_.empty() || random_.chance(0.12)) return random_.pick(tools_);
+      const size_t tool = unasked_.back();
+      unasked_.pop_back();
+      return tools_[tool];
     };
     std::vector<string> parts;
     while (calls > 0) {
@@ -346,7 +384,7 @@ class Generator {
         argument.from = from;
         object = *reference;
       } else {
-        argument.value = value(parameter.kind);
+        argument.value = argument_value(task, tool, parameter.kind);
         if (i == 0) {
           object = spoken(argument.value);
         } else {
@@ -358,19 +396,29 @@ class Generator {
     }
     call.duration = duration(tool);
     call.result = result(tool, false, nullptr);
+    if (level_ >= 3 && random_.chance(0.05)) call.mistake = mistake(tool);
+    const double style = random_.uniform();
+    // As the user names it.
+    call.label = style < kHasNoVerb      ? tool.verb + "_" + tool.noun
+                 : style < kNamesTheTool ? tool.noun
+                                         : tool.name;
+    std::ranges::replace(call.label, ' ', '_');
     task.calls.push_back(std::move(call));
-    return words_for(tool, object) + extra;
+    return words_for(tool, object, style) + extra;
   }
 
-  string words_for(const Tool& tool, const string& object) {
-    const double style = random_.uniform();
+  // From this style on the clause has no verb, or the tool's name and maybe nothing else of it.
+  static constexpr double kHasNoVerb = 0.70, kNamesTheTool = 0.78;
+
+  string words_for(const Tool& tool, const string& object, double style) {
     if (style < 0.60) {
       const string preposition =
           random_.chance(0.6) ? tool.preposition : string(random_.pick(kPrepositions));
       return std::format("{} the {} {} {}", tool.verb, tool.noun, preposition, object);
     }
-    if (style < 0.70) return std::format("{} {} {}", tool.verb, tool.noun, object);
-    if (style < 0.78) return std::format("the {} {} {}", tool.noun, tool.preposition, object);
+    if (style < kHasNoVerb) return std::format("{} {} {}", tool.verb, tool.noun, object);
+    if (style < kNamesTheTool)
+      return std::format("the {} {} {}", tool.noun, tool.preposition, object);
     if (style < 0.87)
       return std::format("{} {} {}", tool.name, random_.chance(0.5) ? "on" : "with", object);
     if (style < 0.94) {
@@ -403,6 +451,9 @@ class Generator {
     constexpr auto kBefore = std::to_array<string_view>(
         {"", "", "", "please ", "can you ", "I need you to ", "do this: ", "I want this: "});
     constexpr auto kAfter = std::to_array<string_view>({".", ".", ".", "", "?", ". Thanks.", "!"});
+    // A capitalised word is other tokens than the same word in the tool list, which is hard to
+    // learn: some sentences have one, most do not, so that little of the training goes into it.
+    constexpr double kCapitalised = 0.35;
     string text(random_.pick(kBefore));
     const int style = random_.between(0, 3);
     for (size_t i = 0; i < parts.size(); ++i) {
@@ -420,13 +471,13 @@ class Generator {
             break;
           default:
             text += ". ";
-            parts[i] = random_.chance(0.8) ? capitalised(parts[i]) : parts[i];
+            parts[i] = random_.chance(kCapitalised) ? capitalised(parts[i]) : parts[i];
         }
       }
       text += parts[i];
     }
     text += random_.pick(kAfter);
-    return random_.chance(0.7) ? capitalised(text) : text;
+    return random_.chance(kCapitalised) ? capitalised(text) : text;
   }
 
   const WordList& words_;
@@ -434,6 +485,8 @@ class Generator {
   Random& random_;
   std::vector<Tool> tools_;
   std::unordered_set<string> used_;
+  std::vector<std::size_t> unasked_;              // tools that no task has asked for yet
+  std::vector<std::pair<ValueKind, Json>> said_;  // argument values of the task so far
 };
 
 // FNV-1a: the split must be the same everywhere and for ever.
@@ -443,6 +496,15 @@ std::uint64_t hash_word(string_view word) {
     hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
   }
   return hash ^ (hash >> 32);
+}
+
+bool in_split(string_view word, Split split) {
+  // One word in eight is held out.
+  return (hash_word(word) % 8 == 0) == (split == Split::held_out);
+}
+
+bool is_lower_case(string_view word) {
+  return std::ranges::all_of(word, [](char c) { return c >= 'a' && c <= 'z'; });
 }
 
 }  // namespace
@@ -456,13 +518,10 @@ Result<WordList> WordList::load(const std::string& path, Split split) {
                             path));
   }
   WordList list;
+  list.split_ = split;
   for (string word; std::getline(file, word);) {
-    const bool usable = word.size() >= 3 && word.size() <= 7 &&
-                        std::ranges::all_of(word, [](char c) { return c >= 'a' && c <= 'z'; });
-    // One word in eight is held out.
-    if (usable && (hash_word(word) % 8 == 0) == (split == Split::held_out)) {
-      list.words_.push_back(word);
-    }
+    const bool usable = word.size() >= 3 && word.size() <= 7 && is_lower_case(word);
+    if (usable && in_split(word, split)) list.words_.push_back(word);
   }
   if (list.words_.size() < 100) {
     return fail(ErrorCode::invalid_argument,
@@ -471,6 +530,26 @@ Result<WordList> WordList::load(const std::string& path, Split split) {
                             path, list.words_.size()));
   }
   return list;
+}
+
+void WordList::add_pieces(const Vocabulary& vocabulary) {
+  for (Token token = 0; token < vocabulary.size(); ++token) {
+    string piece;
+    vocabulary.append_piece(token, piece);
+    if (piece.starts_with(' ')) piece.erase(0, 1);
+    if (piece.size() >= 2 && is_lower_case(piece)) pieces_.push_back(piece);
+  }
+}
+
+string WordList::pick(Random& random) const {
+  constexpr double kOfPieces = 0.25;
+  constexpr std::size_t kLongest = 12;  // ids are made of up to three words, and have 64 bytes
+  if (pieces_.empty() || !random.chance(kOfPieces)) return random.pick(words_);
+  for (;;) {
+    string word;
+    for (int i = random.between(1, random.between(1, 2)); i > 0; --i) word += random.pick(pieces_);
+    if (word.size() <= kLongest && in_split(word, split_)) return word;
+  }
 }
 
 TaskSequence make_tasks(const WordList& words, int level, Random& random) {

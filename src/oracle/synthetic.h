@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <asynclm/engine.h>
 #include <asynclm/error.h>
 
 #include "base/random.h"
@@ -22,11 +23,17 @@ class WordList {
   // One word a line; only lower-case ASCII words of 3 to 7 letters are used. not_found / io.
   [[nodiscard]] static Result<WordList> load(const std::string& path, Split split);
 
-  [[nodiscard]] const std::string& pick(Random& random) const { return random.pick(words_); }
+  // Some of the words picked from now on are made of the vocabulary's own pieces. A word list has
+  // only some of these, and a token that no training text holds cannot be copied from a prompt.
+  void add_pieces(const Vocabulary& vocabulary);
+
+  [[nodiscard]] std::string pick(Random& random) const;
   [[nodiscard]] std::size_t size() const { return words_.size(); }
 
  private:
   std::vector<std::string> words_;
+  std::vector<std::string> pieces_;
+  Split split_ = Split::train;
 };
 
 // How hard the tasks are. 1: one call a task, several tasks in one conversation: which tool is

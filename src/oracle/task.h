@@ -23,6 +23,11 @@ struct TaskCall {
   std::vector<TaskArgument> arguments;
   CallResult result;  // what the tool will return
   Time duration{};    // and when: the model knows the tool's estimate only
+  // A call that the session rejects, written before the right one; empty: none. Nobody is to learn
+  // to write it, but how to go on after it.
+  std::string mistake = {};
+  // What the call gets its id from: a name of what the user asks for. Empty: a, b, c, …
+  std::string label = {};
 };
 
 struct Task {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/decode_loop.h"
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <utility>
@@ -264,18 +265,25 @@ void DecodeLoop::collect() {
     items_.push_back({.sequence = *run->sequence,
                       .append = decode->append,
                       .sample = true,
-                      .banned = decode->banned});
+                      .banned = decode->banned,
+                      .filter = decode->filter,
+                      .draft = decode->draft});
   }
-  const auto budget = static_cast<std::size_t>(engine_.info().max_batch_tokens);
+  auto budget = static_cast<std::size_t>(engine_.info().max_batch_tokens);
   share_batch(needs_, budget, first_, shares_);
 
   std::size_t kept = 0;
   for (std::size_t i = 0; i < batch_.size(); ++i) {
     if (shares_[i] == 0) continue;
+    budget -= shares_[i];
     DecodeItem item = items_[i];
     item.append = item.append.subspan(batch_[i]->fed, shares_[i]);
     item.sample = shares_[i] == needs_[i];
-    if (!item.sample) item.banned = {};
+    if (!item.sample) {
+      item.banned = {};
+      item.filter = nullptr;
+      item.draft = {};
+    }
     items_[kept] = item;
     batch_[kept] = batch_[i];
     ++kept;
@@ -283,7 +291,18 @@ void DecodeLoop::collect() {
   first_ = kept < batch_.size() ? (first_ + kept) % batch_.size() : 0;
   batch_.resize(kept);
   items_.resize(kept);
-  sampled_.assign(kept, kNoToken);
+  cut_drafts(budget);
+  sampled_.assign(sampled_size(items_), kNoToken);
+}
+
+// To what pays, and to what the batch has left.
+void DecodeLoop::cut_drafts(std::size_t budget) {
+  std::size_t left = std::min(budget, static_cast<std::size_t>(engine_.info().max_draft_tokens));
+  for (DecodeItem& item : items_) {
+    if (item.draft.empty()) continue;
+    item.draft = item.draft.first(std::min({item.draft.size(), drafts_.limit(), left}));
+    left -= item.draft.size();
+  }
 }
 
 void DecodeLoop::decode() {
@@ -291,7 +310,15 @@ void DecodeLoop::decode() {
   const Result<void> done = engine_.decode(items_, sampled_);
   const Instant to = now();
   if (done) {
-    for (std::size_t i = 0; i < items_.size(); ++i) feed(i, sampled_[i], from, to);
+    std::size_t tokens = 0;
+    for (const DecodeItem& item : items_) tokens += item.append.size() + item.draft.size();
+    drafts_.decoded(tokens, to - from);
+    std::span<const Token> sampled = sampled_;
+    for (std::size_t i = 0; i < items_.size(); ++i) {
+      const std::size_t entries = 1 + items_[i].draft.size();
+      feed(i, sampled.first(entries), from, to);
+      sampled = sampled.subspan(entries);
+    }
   } else if (done.error().code == ErrorCode::cancelled) {
     // A run is to be cancelled: it says so in the inbox. For the others nothing has changed.
   } else if (items_.size() == 1) {
@@ -304,9 +331,9 @@ void DecodeLoop::decode() {
 // After an error nobody's sequence has changed, and the error may be one session's alone.
 void DecodeLoop::decode_one_by_one() {
   for (std::size_t i = 0; i < items_.size(); ++i) {
-    Token sampled = kNoToken;
+    const std::span<Token> sampled = std::span(sampled_).first(1 + items_[i].draft.size());
     const Instant from = now();
-    const Result<void> done = engine_.decode({&items_[i], 1}, {&sampled, 1});
+    const Result<void> done = engine_.decode({&items_[i], 1}, sampled);
     if (done) {
       feed(i, sampled, from, now());
     } else if (done.error().code == ErrorCode::cancelled) {
@@ -317,7 +344,7 @@ void DecodeLoop::decode_one_by_one() {
   }
 }
 
-void DecodeLoop::feed(std::size_t item, Token sampled, Instant from, Instant to) {
+void DecodeLoop::feed(std::size_t item, std::span<const Token> sampled, Instant from, Instant to) {
   Run& run = *batch_[item];
   run.accounting.decoded(from - run.began, to - run.began);
   if (!items_[item].sample) {
@@ -325,7 +352,10 @@ void DecodeLoop::feed(std::size_t item, Token sampled, Instant from, Instant to)
     return;
   }
   run.fed = 0;
-  run.session.decoded(sampled, run.tick(to));
+  std::size_t count = sampled.size();
+  while (count > 1 && sampled[count - 1] == kNoToken) --count;
+  drafts_.verified(items_[item].draft.size(), count - 1);
+  run.session.decoded(sampled.first(count), run.tick(to));
   settle(run);
   release_held(run);
 }

@@ -10,11 +10,13 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include <asynclm/engine.h>
 
+#include "runtime/draft_policy.h"
 #include "runtime/inputs.h"
 #include "runtime/run.h"
 #include "tools/executor.h"
@@ -55,7 +57,8 @@ class DecodeLoop {
   void collect();
   void decode();
   void decode_one_by_one();
-  void feed(std::size_t item, Token sampled, Instant from, Instant to);
+  void cut_drafts(std::size_t budget);
+  void feed(std::size_t item, std::span<const Token> sampled, Instant from, Instant to);
 
   // Notes whether the run has something to decode. The seam for policies that move a paused
   // session's sequence out of the engine: for now it stays.
@@ -79,6 +82,8 @@ class DecodeLoop {
   // Inputs taken and not yet accepted start at next_input_: none is lost by an exception.
   std::vector<Input> inputs_;
   std::size_t next_input_ = 0;
+
+  DraftPolicy drafts_;
 
   // The parts of one decode call, kept to reuse their memory.
   std::vector<Run*> batch_;

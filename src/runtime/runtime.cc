@@ -15,6 +15,7 @@
 #include "runtime/inbox.h"
 #include "runtime/inputs.h"
 #include "runtime/run.h"
+#include "session/monitor.h"
 #include "tools/executor.h"
 
 namespace asynclm {
@@ -47,12 +48,33 @@ struct Runtime::Impl {
   DecodeLoop loop;
 
   std::atomic<RunId> last_id = 0;
+  // What constrained sessions share, made for the first of them. The mutex guards the map; the
+  // grammars themselves are used by the decode thread alone.
+  [[nodiscard]] Result<std::shared_ptr<CallGrammar>> grammar(const SessionConfig& config);
+  std::mutex grammars_mutex;
+  std::shared_ptr<const TokenTrie> trie;
+  std::map<std::pair<bool, bool>, std::shared_ptr<CallGrammar>> grammars;
+
   // Between start() and wait() only; the decode thread holds the other end, not this lock.
   std::mutex reports_mutex;
   std::map<RunId, std::future<RunReport>> reports;
 
   std::thread thread;
 };
+
+Result<std::shared_ptr<CallGrammar>> Runtime::Impl::grammar(const SessionConfig& config) {
+  if (!config.constrained) return std::shared_ptr<CallGrammar>();
+  const bool async_plus = config.mode == Mode::async_plus;
+  const std::lock_guard lock(grammars_mutex);
+  std::shared_ptr<CallGrammar>& known = grammars[{async_plus, config.fast_forward}];
+  if (known) return known;
+  if (!trie) trie = std::make_shared<const TokenTrie>(engine->vocabulary());
+  auto made =
+      CallGrammar::create(engine->vocabulary(), trie, specs,
+                          {.canonical_order = config.fast_forward, .async_plus = async_plus});
+  if (made) known = *made;
+  return made;
+}
 
 Runtime::Runtime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Runtime::~Runtime() = default;
@@ -87,8 +109,11 @@ Result<RunId> Runtime::start(RunRequest request) {
       std::min(request.config.context_tokens, impl_->engine->info().context_tokens);
   // The prompt is built here, on the caller's thread: the vocabulary may be shared, and sessions
   // that run already are not held up.
-  Result<Session> session = Session::create(impl_->engine->vocabulary(), impl_->specs,
-                                            std::move(request.messages), request.config);
+  auto grammar = impl_->grammar(request.config);
+  if (!grammar) return std::unexpected(std::move(grammar.error()));
+  Result<Session> session =
+      Session::create(impl_->engine->vocabulary(), impl_->specs, std::move(request.messages),
+                      request.config, std::move(*grammar));
   if (!session) return std::unexpected(std::move(session.error()));
 
   const RunId id = ++impl_->last_id;

@@ -81,6 +81,7 @@ class RuntimeTest : public ::testing::Test {
 
   static RunRequest request(const std::string& task = "go", Mode mode = Mode::async) {
     RunRequest out;
+    out.config = {};  // scripts write every token themselves
     out.messages = {{"user", task}};
     out.config.mode = mode;
     return out;
@@ -310,6 +311,35 @@ TEST_F(RuntimeTest, LongPromptsAreCutAndOthersDecodeMeanwhile) {
   EXPECT_TRUE(both);
 }
 
+// What is copied from the task comes in fewer decode calls, and is the same.
+TEST_F(RuntimeTest, DraftsSaveDecodeCalls) {
+  const std::string value = "a text that stands in the task word for word";
+  std::size_t calls[2] = {};
+  for (const bool drafts : {false, true}) {
+    make({"[CALL]a[HEAD]echo(text=\"" + value + "\")[END][TRAP]done"});
+    RunRequest what = request("Please echo " + value + ".", Mode::sync);
+    what.config.constrained = true;
+    what.config.drafts = drafts;
+    const RunReport report = wait(start(std::move(what)));
+    EXPECT_EQ(report.answer, "done");
+    ASSERT_THAT(report.calls, SizeIs(1));
+    EXPECT_EQ(report.calls[0].result, value);
+    EXPECT_EQ(report.tokens.accepted > 4, drafts);
+    calls[drafts ? 1 : 0] = engine->batches().size();
+    EXPECT_EQ(calls[0], calls[drafts ? 1 : 0] + static_cast<std::size_t>(report.tokens.accepted));
+  }
+}
+
+TEST_F(RuntimeTest, DraftsGiveWayToPrompts) {
+  make({"[CALL]a[HEAD]echo(text=\"word for word\")[END][TRAP]done"}, {.max_batch_tokens = 3});
+  RunRequest what = request("echo word for word");
+  what.config.constrained = true;
+  what.config.drafts = true;
+  std::vector<RunId> runs;
+  for (int i = 0; i < 3; ++i) runs.push_back(start(what));
+  for (const RunId run : runs) EXPECT_EQ(wait(run).answer, "done");
+}
+
 TEST_F(RuntimeTest, FewerBatchTokensThanSessions) {
   make({"abc"}, {.max_batch_tokens = 2});
   engine->close_gate();
@@ -337,6 +367,7 @@ TEST_F(RuntimeTest, ResultsThatArriveBetweenThePiecesOfAnInterrupt) {
   runtime = std::move(*Runtime::create(std::move(made), tools(), {}));
   bool finished = false;
   RunRequest what = request();
+  what.config.max_call_tokens = 1 << 16;
   what.on_event = [&](const Session& session, const Event& event) {
     if (std::holds_alternative<InterruptDelivered>(event.what)) interrupted = true;
     if (!std::holds_alternative<Finished>(event.what)) return;

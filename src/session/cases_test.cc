@@ -18,7 +18,7 @@
 
 #include <asynclm/session.h>
 
-#include "engine/fake_engine.h"
+#include "cml/test_vocabulary.h"
 #include "session/session_checker.h"
 
 namespace asynclm {
@@ -238,6 +238,11 @@ class Runner {
       const auto mode = parse_mode(words);
       if (!mode) throw BadLine{mode.error().message};
       config_.mode = *mode;
+    } else if (verb == "constrained" || verb == "fast") {
+      config_.constrained = true;
+      config_.fast_forward = verb == "fast";
+    } else if (verb == "spelled") {
+      config_.spelled_markers = vocabulary_.spelled_markers = true;
     } else if (verb == "tool") {
       add_tool(std::string(words) + (text.empty() ? "" : ": " + std::string(text)));
     } else if (verb == "limit") {
@@ -247,6 +252,8 @@ class Runner {
         config_.max_generated = value;
       } else if (name == "max_calls") {
         config_.max_calls = value;
+      } else if (name == "max_call_tokens") {
+        config_.max_call_tokens = value;
       } else if (name == "max_result_bytes") {
         config_.max_result_bytes = value;
       } else if (name == "context") {
@@ -332,6 +339,22 @@ class Runner {
       if (!words.empty()) now_ = time(words);
       session.started(key, now_);
       observe();
+    } else if (verb == "part") {
+      const CallKey key = call(take_word(words));
+      if (!words.empty()) now_ = time(words);
+      session.progressed(key, plain(text), now_);
+      observe();
+    } else if (verb == "interrupt") {
+      const bool refused = words.ends_with(" refused");
+      const auto source = take_word(words);
+      const auto taken = session.interrupt(source, refused ? "now" : plain(text), now_);
+      observe();
+      const std::string actual = taken ? "accepted" : taken.error().message;
+      if (refused && !actual.contains(text)) {
+        equal("interrupt refused", std::string(text), actual);
+      } else if (!refused && !taken) {
+        fail("the interrupt was refused: " + actual);
+      }
     } else if (verb == "time") {
       now_ = time(words);
     } else if (verb == "cancel") {
@@ -364,11 +387,13 @@ class Runner {
         throw BadLine{
             std::format("the session wants no token; it has taken {} of {}", i, tokens.size())};
       }
-      const bool banned = std::ranges::contains(decode->banned, tokens[i]);
+      const bool banned = std::ranges::contains(decode->banned, tokens[i]) ||
+                          (decode->filter != nullptr && !decode->filter->allows(tokens[i], 0));
       any_banned = any_banned || banned;
       if (masked && banned) {
-        throw BadLine{"the mask would have kept the model from writing " +
-                      vocabulary_.spelling(tokens[i])};
+        throw BadLine{std::format("the mask would have kept the model from writing {} after {}",
+                                  shown(std::span(tokens).subspan(i, 1)),
+                                  shown(std::span(tokens).first(i)))};
       }
       session_->decoded(tokens[i], now_);
       observe();
@@ -484,6 +509,8 @@ class Runner {
       equal("critical", expected, session.in_critical_section() ? "yes" : "no");
     } else if (what == "calls") {
       equal("calls", expected, std::to_string(session.calls().size()));
+    } else if (what == "forced") {
+      equal("forced", expected, std::to_string(session.token_counts().forced));
     } else if (what == "generated") {
       equal("generated", expected, std::to_string(session.token_counts().generated));
     } else if (what == "injected") {
@@ -541,7 +568,7 @@ class Runner {
 
   const Case& case_;
   int line_ = 0;
-  FakeVocabulary vocabulary_;
+  TestVocabulary vocabulary_;
   SessionConfig config_;
   std::optional<std::int32_t> context_beyond_prompt_;
   std::vector<ToolSpec> tools_;

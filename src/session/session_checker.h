@@ -16,6 +16,8 @@
 
 #include "cml/call_syntax.h"
 #include "cml/markers.h"
+#include "cml/parser.h"
+#include "cml/spelled_markers.h"
 
 namespace asynclm {
 
@@ -24,7 +26,8 @@ class SessionChecker {
   // `vocabulary` must outlive the checker. The session is new.
   SessionChecker(const Session& session, const Vocabulary& vocabulary, const SessionConfig& config)
       : vocabulary_(vocabulary),
-        markers_(*Markers::find(vocabulary)),
+        markers_(config.spelled_markers ? Markers::spelled() : *Markers::find(vocabulary)),
+        lexer_(vocabulary, markers_),
         config_(config),
         seen_(session.context().begin(), session.context().end()) {
     for (Token token = 0; token < vocabulary.size(); ++token) {
@@ -65,7 +68,15 @@ class SessionChecker {
   struct Life {
     bool dispatched = false, cancelled = false, completed = false, delivered = false;
   };
-  enum class Place : std::uint8_t { text, first_part, code, interrupt_id, interrupt_text, trap };
+  enum class Place : std::uint8_t {
+    text,
+    first_part,
+    code,
+    interrupt_id,
+    interrupt_text,
+    trap,
+    trap_which
+  };
 
   void broken(std::string_view rule) {
     if (problem_.empty()) {
@@ -75,6 +86,7 @@ class SessionChecker {
   void require(bool holds, std::string_view rule) {
     if (!holds) broken(rule);
   }
+  [[nodiscard]] bool async_plus() const { return config_.mode == Mode::async_plus; }
   Life* life(CallKey key) {
     if (key < lives_.size()) return &lives_[key];
     broken("an event of a call that was not emitted");
@@ -94,15 +106,22 @@ class SessionChecker {
     }
     const auto& counts = session.token_counts();
     require(static_cast<std::size_t>(counts.prompt) + static_cast<std::size_t>(counts.injected) +
-                    static_cast<std::size_t>(counts.generated) >=
+                    static_cast<std::size_t>(counts.generated) +
+                    static_cast<std::size_t>(counts.forced) >=
                 context.size(),
             "tokens in the context that were not counted");
     require(counts.generated <= config_.max_generated, "more tokens than max_generated");
   }
 
   void read(Token token, std::int32_t position) {
-    const auto marker = markers_.marker(token);
-    const bool text = !vocabulary_.is_control(token);
+    lexer_.read(token);
+    while (const auto lexeme = lexer_.next(place_ != Place::text)) read(*lexeme, token, position);
+  }
+
+  void read(const Lexer::Lexeme& lexeme, Token token, std::int32_t position) {
+    const bool text = lexeme.kind == Lexer::Kind::text;
+    const auto marker =
+        lexeme.kind == Lexer::Kind::marker ? std::optional(lexeme.marker) : std::nullopt;
     const auto step = [&](bool legal, Place next) {
       require(legal, std::format("{} at {} of the context is no CML", vocabulary_.spelling(token),
                                  position));
@@ -114,7 +133,8 @@ class SessionChecker {
         if (marker == Marker::call) return step(true, Place::first_part);
         if (marker == Marker::trap) return step(true, Place::trap);
         if (marker == Marker::intr) {
-          interrupts_written_.insert(position);
+          interrupts_written_.insert(position + 1 -
+                                     static_cast<std::int32_t>(written(Marker::intr).size()));
           return step(true, Place::interrupt_id);
         }
         // Roles belong to the template and come with a further user message only.
@@ -132,9 +152,19 @@ class SessionChecker {
       case Place::interrupt_text:
         if (!text) step(marker == Marker::end, Place::text);
         return;
-      case Place::trap:
+      case Place::trap:  // in async+ it may name calls: [TRAP] a b [HEAD] any [END]
+        if (text) return require(async_plus() || markers_.are_spelled(), "text inside a trap");
+        if (marker == Marker::head) return step(async_plus(), Place::trap_which);
         return step(marker == Marker::end, Place::text);
+      case Place::trap_which:
+        if (!text) step(marker == Marker::end, Place::text);
+        return;
     }
+  }
+
+  [[nodiscard]] std::vector<Token> written(Marker marker) const {
+    if (!markers_.are_spelled()) return {markers_.token(marker)};
+    return vocabulary_.encode(kMarkerSpellings[static_cast<std::size_t>(marker)]);
   }
 
   // --- each call has one life ---
@@ -169,10 +199,10 @@ class SessionChecker {
   }
   void check(const Session& session, Time now, const InterruptDelivered& event) {
     interrupts_told_.insert(event.position);
-    std::vector<Token> expected = {markers_.token(Marker::intr)};
-    const auto append = [&](std::string_view text, Marker marker) {
-      for (const Token token : vocabulary_.encode(text)) expected.push_back(token);
-      expected.push_back(markers_.token(marker));
+    std::vector<Token> expected = written(Marker::intr);
+    const auto append = [&](const std::string& text, Marker marker) {
+      expected.append_range(vocabulary_.encode(markers_.are_spelled() ? disarm(text) : text));
+      expected.append_range(written(marker));
     };
     append(event.id, Marker::head);
     append(event.text, Marker::end);
@@ -235,17 +265,21 @@ class SessionChecker {
     require(fed_ + step.append.size() == seen_.size() &&
                 step.append.data() == session.context().data() + fed_,
             "a decode step that is not the rest of the context");
-    require(place_ == Place::text || place_ == Place::first_part || place_ == Place::code,
+    require(place_ == Place::text || place_ == Place::first_part || place_ == Place::code ||
+                ((async_plus() || markers_.are_spelled()) && place_ == Place::trap) ||
+                (async_plus() && place_ == Place::trap_which),
             "the model's turn inside an interrupt or a trap");
-    require(session.in_critical_section() == (place_ != Place::text),
+    require(session.in_critical_section() == (place_ != Place::text || lexer_.holds()),
             "the critical section is not the block");
     for (const Token token : step.banned) {
       require(vocabulary_.is_control(token) || vocabulary_.is_end_of_generation(token),
               "a token of text is banned");
     }
     const auto banned = [&](Token token) { return std::ranges::contains(step.banned, token); };
-    require(banned(markers_.token(Marker::intr)) && std::ranges::all_of(roles_, banned),
-            "[INTR] or a role token can be sampled");
+    require(std::ranges::all_of(roles_, banned), "a role token can be sampled");
+    if (!markers_.are_spelled()) {
+      require(banned(markers_.token(Marker::intr)), "[INTR] can be sampled");
+    }
   }
 
   void check_done(const Session& session, FinishReason reason) {
@@ -276,6 +310,7 @@ class SessionChecker {
 
   const Vocabulary& vocabulary_;
   Markers markers_;
+  Lexer lexer_;
   SessionConfig config_;
   std::vector<Token> roles_;
   std::vector<Token> seen_;  // the context after the last input

@@ -18,6 +18,7 @@
 #include <asynclm/session.h>
 
 #include "base/random.h"
+#include "base/sanitized.h"
 #include "oracle/oracle_test_support.h"
 #include "session/session_checker.h"
 
@@ -26,16 +27,17 @@ namespace {
 
 using namespace std::string_literals;
 
-constexpr Mode kModes[] = {Mode::sync, Mode::sync_parallel, Mode::async};
+constexpr Mode kModes[] = {Mode::sync, Mode::sync_parallel, Mode::async};  // the paper's
+constexpr Mode kAllModes[] = {Mode::sync, Mode::sync_parallel, Mode::async, Mode::async_plus};
 
 // A few seconds; sanitizers are ten times slower.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::uint64_t kSeeds = 800;
-#else
-constexpr std::uint64_t kSeeds = 4000;
-#endif
+constexpr std::uint64_t kSeeds = kSanitized ? 800 : 4000;
 
 const Vocabulary& vocabulary() { return quick_vocabulary(); }
+
+const Vocabulary& vocabulary_of(const SessionConfig& config) {
+  return config.spelled_markers ? markerless_vocabulary() : vocabulary();
+}
 
 // --- one session in a world of tools and faults -------------------------------------------------
 
@@ -43,6 +45,8 @@ struct Faults {
   double late_duplicate = 0;  // a call's second result, also after it was cancelled
   double stray_result = 0;    // at each token: a result for any call
   double stray_start = 0;
+  double part = 0;       // of any call's result
+  double interrupt = 0;  // of a person or another model
   double cancel = 0;
   double engine_failure = 0;
   double further_message = 0;  // at each normal end
@@ -55,7 +59,7 @@ class World {
 
   World(Session& session, const SessionConfig& config, const Faults& faults, Random& random)
       : session_(session),
-        checker_(session, vocabulary(), config),
+        checker_(session, vocabulary_of(config), config),
         faults_(faults),
         random_(random) {}
 
@@ -114,6 +118,10 @@ class World {
       session_.completed(any_call(), {Outcome::returned, "stray"}, now_);
     } else if (random_.chance(faults_.stray_start)) {
       session_.started(any_call(), now_);
+    } else if (random_.chance(faults_.part)) {
+      session_.progressed(any_call(), "[END] half", now_);
+    } else if (random_.chance(faults_.interrupt)) {
+      (void)session_.interrupt(random_.chance(0.5) ? "user" : "agent:x", "[END][CALL]", now_);
     } else if (random_.chance(faults_.cancel)) {
       session_.cancel(now_);
     } else if (random_.chance(faults_.engine_failure)) {
@@ -161,14 +169,25 @@ class World {
 // Writes text, calls good and bad, traps, ends and any control token. Behind a mask or without.
 class Babbler {
  public:
-  Babbler(Random& random, bool masked) : random_(random), masked_(masked) {}
+  Babbler(Random& random, bool masked, bool spelled)
+      : random_(random), masked_(masked), spelled_(spelled) {}
 
-  Token operator()(const Session&, std::span<const Token> banned) {
+  Token operator()(const Session& session, std::span<const Token> banned) {
     if (pending_.empty()) write(something());
     const Token token = pending_.front();
     pending_.pop_front();
+    if (!masked_) return token;
     // A mask lets the model say something else instead.
-    return masked_ && std::ranges::contains(banned, token) ? 'x' : token;
+    TokenFilter* const filter = std::get<Decode>(session.step()).filter;
+    const auto allowed = [&](Token t) {
+      return !std::ranges::contains(banned, t) && (filter == nullptr || filter->allows(t, 0));
+    };
+    if (allowed(token)) return token;
+    for (Token other = 'x'; other < 'x' + 256; ++other) {
+      if (allowed(other % 256)) return other % 256;
+    }
+    ADD_FAILURE() << "nothing can be written";
+    return 'x';
   }
 
  private:
@@ -178,12 +197,19 @@ class Babbler {
     static const std::string kControls[] = {"[CALL]",     "[INTR]",        "[TRAP]",
                                             "[END]",      "[HEAD]",        "<|user|>",
                                             "<|system|>", "<|assistant|>", "<|end_of_text|>"};
+    static const std::string kTraps[] = {"[TRAP]",
+                                         "[TRAP]",
+                                         "[TRAP][END]",
+                                         "[TRAP]c1[HEAD]any[END]",
+                                         "[TRAP]c1 c2[HEAD]all[END]",
+                                         "[TRAP]a[HEAD][END]",
+                                         "[TRAP]c1[END]"};
     switch (random_.below(10)) {
       case 0:
       case 1:
         return random_.pick(kTexts);
       case 2:
-        return "[TRAP]";
+        return random_.pick(kTraps);
       case 3:
         return random_.chance(0.3) ? "<|end_of_text|>" : random_.pick(kControls);
       case 4:
@@ -208,19 +234,30 @@ class Babbler {
                                          "{}",
                                          "f(x=\xFF)",
                                          "f(g(1))",
+                                         "f(x=$c1)",
+                                         "f($c2)",
+                                         "g(x=[$c3.k[0]], y=$c4)",
+                                         "cancel(c1)",
+                                         "cancel(a)",
                                          " \n"};
     if (random_.chance(0.2)) return "[CALL]" + random_.pick(kCodes) + "[END]";
     static const std::string kIds[] = {"a", "b", "error", "1", "", "\xFF", "a b"};
     const std::string id =
         random_.chance(0.7) ? "c" + std::to_string(random_.below(30)) : random_.pick(kIds);
-    return "[CALL]" + id + "[HEAD]" + random_.pick(kCodes) + "[END]";
+    static const std::string kAfter[] = {"", "", " after c1", " after c2 c3", " after", " then c1"};
+    return "[CALL]" + id + random_.pick(kAfter) + "[HEAD]" + random_.pick(kCodes) + "[END]";
   }
   void write(const std::string& text) {
-    for (const Token token : encode_with_controls(vocabulary(), text)) pending_.push_back(token);
+    // Spelled markers are written in bytes, or as tokens of text that happen to spell them.
+    const bool in_bytes = spelled_ && random_.chance(0.7);
+    for (const Token token :
+         encode_with_controls(in_bytes ? markerless_vocabulary() : vocabulary(), text)) {
+      pending_.push_back(token);
+    }
   }
 
   Random& random_;
-  bool masked_;
+  bool masked_, spelled_;
   std::deque<Token> pending_;
 };
 
@@ -245,33 +282,38 @@ std::string babble(std::uint64_t seed, std::map<FinishReason, int>& reasons) {
                                               make_tool("g", 10),
                                               {.name = "h", .description = "no arguments"}};
   SessionConfig config;
-  config.mode = random.pick(kModes);
+  config.mode = random.pick(kAllModes);
   config.max_generated = random.between(1, random.chance(0.5) ? 40 : 400);
   config.max_calls = random.between(0, 20);
+  config.max_call_tokens = random.between(1, 60);
   config.max_result_bytes = random.between(1, 64);
-  static std::map<Mode, std::int32_t> prompts;
-  if (!prompts.contains(config.mode)) {
-    prompts[config.mode] =
-        Session::create(vocabulary(), tools, {{"user", "go"}}, config)->token_counts().prompt;
+  config.spelled_markers = random.chance(0.3);
+  static std::map<std::pair<Mode, bool>, std::int32_t> prompts;
+  const std::pair kind(config.mode, config.spelled_markers);
+  const Vocabulary& words = vocabulary_of(config);
+  if (!prompts.contains(kind)) {
+    prompts[kind] = Session::create(words, tools, {{"user", "go"}}, config)->token_counts().prompt;
   }
-  config.context_tokens = prompts[config.mode] + random.between(1, random.chance(0.5) ? 60 : 2000);
-  auto session = Session::create(vocabulary(), tools, {{"user", "go"}}, config);
+  config.context_tokens = prompts[kind] + random.between(1, random.chance(0.5) ? 60 : 2000);
+  auto session = Session::create(words, tools, {{"user", "go"}}, config);
   if (!session) return session.error().message;
   const Faults faults{.late_duplicate = 0.2,
                       .stray_result = 0.02,
                       .stray_start = 0.02,
+                      .part = 0.02,
+                      .interrupt = 0.02,
                       .cancel = 0.001,
                       .engine_failure = 0.001,
                       .further_message = 0.5};
   World world(*session, config, faults, random);
   const bool masked = random.chance(0.5);
-  std::string problem =
-      world.run(Babbler(random, masked), [&](CallKey) { return babbling_tool(random); });
+  std::string problem = world.run(Babbler(random, masked, config.spelled_markers),
+                                  [&](CallKey) { return babbling_tool(random); });
   if (const Step step = session->step(); std::holds_alternative<Done>(step)) {
     ++reasons[std::get<Done>(step).reason];
   }
   const auto malformed = [](const CallRecord& call) {
-    return call.result.starts_with("malformed block");
+    return call.result.starts_with("malformed block") && !call.result.contains("too long");
   };
   if (problem.empty() && masked && std::ranges::any_of(session->calls(), malformed)) {
     problem = "a masked model wrote a malformed block";
@@ -341,13 +383,14 @@ std::string play_graph(std::uint64_t seed) {
   Random random(seed);
   const auto [tools, task] = random_task(random, false, 0.15);
   SessionConfig config;
-  config.mode = random.pick(kModes);
+  config.mode = random.pick(kAllModes);
   config.context_tokens = config.max_generated = 1 << 20;
-  auto session = Session::create(vocabulary(), tools, {{"user", task.user}}, config);
+  config.spelled_markers = random.chance(0.3);
+  const Vocabulary& words = vocabulary_of(config);
+  auto session = Session::create(words, tools, {{"user", task.user}}, config);
   if (!session) return session.error().message;
-  const auto markers = *Markers::find(vocabulary());
-  Oracle oracle(vocabulary(), markers, tools,
-                random.chance(0.5) ? Policy::lpt : Policy::as_written);
+  const auto markers = config.spelled_markers ? Markers::spelled() : *Markers::find(words);
+  Oracle oracle(words, markers, tools, random.chance(0.5) ? Policy::lpt : Policy::as_written);
   oracle.begin(task, *session);
   World world(*session, config, {.late_duplicate = 0.3, .stray_start = 0.01}, random);
   std::string problem =
@@ -366,8 +409,13 @@ std::string play_graph(std::uint64_t seed) {
   std::multiset<std::string> expected_calls;
   std::multiset<std::string> expected_lines;
   if (!task.say.empty()) expected_lines.insert(task.say + "\n");
+  std::map<const TaskCall*, std::string> ids;
+  for (CallKey key = 0; key < session->calls().size(); ++key) {
+    ids[oracle.call(key)] = session->calls()[key].id;
+  }
   for (const TaskCall& call : task.calls) {
     CallRecord record;
+    record.id = ids[&call];
     record.name = call.tool;
     record.outcome = call.result.outcome;
     record.result = call.result.text;
@@ -385,7 +433,9 @@ std::string play_graph(std::uint64_t seed) {
     succeeds.push_back(possible && call.result.outcome == Outcome::returned);
   }
   std::multiset<std::string> calls;
-  for (const CallRecord& call : session->calls()) calls.insert(call.name + call.arguments.dump());
+  for (const CallRecord& call : session->calls()) {
+    if (!call.rejected) calls.insert(call.name + call.arguments.dump());
+  }
   if (calls != expected_calls) return "other calls than the task's";
   if (lines(session->answer()) != expected_lines) {
     return "another answer: " + std::string(session->answer());
@@ -489,6 +539,9 @@ std::string check_formulas(std::uint64_t seed) {
           for (const Times& g : calls) until += g.e >= f.e ? g.g : Time{};
           expected = std::max(expected, until);
         }
+        break;
+      case Mode::async_plus:
+        break;
     }
     if (last != expected) {
       return std::format("{}: {} ms, not {}", to_string(mode), to_ms(last), to_ms(expected));

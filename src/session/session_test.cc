@@ -147,12 +147,13 @@ TEST_F(SessionTest, ATurnEndsAtATokenThatIsNotAControlToken) {
 }
 
 TEST_F(SessionTest, ModesHaveNames) {
-  for (const Mode mode : {Mode::sync, Mode::sync_parallel, Mode::async}) {
+  for (const Mode mode : {Mode::sync, Mode::sync_parallel, Mode::async, Mode::async_plus}) {
     EXPECT_EQ(parse_mode(to_string(mode)), mode);
   }
   const auto unknown = parse_mode("parallel");
   ASSERT_FALSE(unknown);
-  EXPECT_NE(unknown.error().message.find("async, sync or sync-parallel"), std::string::npos);
+  EXPECT_NE(unknown.error().message.find("async, async+, sync or sync-parallel"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -517,8 +517,9 @@ TEST(ExecutorQueue, DestructorEndsEverything) {
 TEST(ExecutorQueue, CallbacksMayStartCalls) {
   const Toolbox tools = shell("echo ok");
   std::latch done(3);
+  std::function<void(CallResult)> next;  // outlives the executor, whose threads copy it
   Executor executor(tools, {});
-  std::function<void(CallResult)> next = [&](CallResult) {
+  next = [&](CallResult) {
     done.count_down();
     if (!done.try_wait()) executor.start("f", Json::object(), nullptr, next);
   };

@@ -66,6 +66,18 @@ struct Pipe {
   Fd read, write;
 };
 
+// The programs that run, for kill_programs(); 0: a free place. Of fixed size, as a signal handler
+// reads it; what has no place is killed in the ordinary ways only.
+constinit std::array<std::atomic<pid_t>, 512> running_programs{};
+
+std::atomic<pid_t>* list_program(pid_t pid) {
+  for (std::atomic<pid_t>& place : running_programs) {
+    pid_t free = 0;
+    if (place.compare_exchange_strong(free, pid)) return &place;
+  }
+  return nullptr;
+}
+
 Result<Pipe> make_pipe() {
   int fds[2];
   if (::pipe2(fds, O_CLOEXEC) != 0) {
@@ -129,6 +141,12 @@ std::string last_line(const std::string& text) {
 
 }  // namespace
 
+void kill_programs() noexcept {
+  for (const std::atomic<pid_t>& place : running_programs) {
+    if (const pid_t pid = place.load(); pid > 0) ::kill(-pid, SIGKILL);
+  }
+}
+
 std::string valid_utf8(const std::string& text) {
   const std::string json = Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
   return Json::parse(json).get<std::string>();
@@ -179,6 +197,7 @@ Result<void> Process::spawn() {
     }
     return fail(ErrorCode::io, std::generic_category().message(error));
   }
+  listed_ = list_program(pid_);
   // Not glibc's pidfd_open: its header gives it C++ linkage in several versions.
   Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
   error_code failed;
@@ -195,6 +214,7 @@ Result<void> Process::spawn() {
   }
   if (failed) {
     kill_group(SIGKILL);
+    if (listed_ != nullptr) listed_->store(0);
     ::waitpid(pid_, nullptr, 0);
     return fail(ErrorCode::io, failed.message());
   }
@@ -337,6 +357,7 @@ void Process::close() {
   if (closed_) return;
   closed_ = true;
   kill_group(SIGKILL);
+  if (listed_ != nullptr) listed_->store(0);  // from here on the number may be another's
   ::waitpid(pid_, nullptr, WNOHANG);
   timer_.cancel();
   error_code ignored;

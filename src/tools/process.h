@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -21,6 +22,9 @@ namespace asynclm {
 
 // `text` as valid UTF-8: each broken sequence becomes U+FFFD.
 [[nodiscard]] std::string valid_utf8(const std::string& text);
+
+// Kills all programs that run. Async-signal-safe: for a handler that ends the process at once.
+void kill_programs() noexcept;
 
 // The program leads a session and process group of its own. Once it has exited, what is left of its
 // group is killed: a call ends with all its processes (one that is meant to stay calls setsid).
@@ -70,8 +74,9 @@ class Process : public std::enable_shared_from_this<Process> {
 
   Options options_;
   pid_t pid_ = -1;
-  int exit_code_ = 0;    // si_code of waitid, 0 until the program has exited
-  int exit_status_ = 0;  // si_status
+  std::atomic<pid_t>* listed_ = nullptr;  // for kill_programs()
+  int exit_code_ = 0;                     // si_code of waitid, 0 until the program has exited
+  int exit_status_ = 0;                   // si_status
   bool stopping_ = false;
   bool closed_ = false;
   boost::asio::posix::stream_descriptor process_;  // pidfd: readable once the program has exited

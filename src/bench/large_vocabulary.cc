@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/large_vocabulary.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <format>
+#include <fstream>
+
+#include "cml/markers.h"
+
+namespace asynclm::bench {
+namespace {
+
+constexpr std::string_view kEnd = "<|end_of_text|>";
+
+}  // namespace
+
+Result<LargeVocabulary> LargeVocabulary::create(const std::string& words, Token size) {
+  std::ifstream file(words);
+  if (!file) return fail(ErrorCode::not_found, "cannot read the word list '" + words + "'");
+  LargeVocabulary out;
+  const auto room = static_cast<std::size_t>(size) - kMarkerCount - 1;
+  const auto add = [&](const std::string& piece) {
+    if (piece.empty() || out.pieces_.size() >= room) return;
+    if (!out.ids_.try_emplace(piece, static_cast<Token>(out.pieces_.size())).second) return;
+    out.pieces_.push_back(piece);
+    out.longest_ = std::max(out.longest_, piece.size());
+  };
+  for (int byte = 0; byte < 256; ++byte) add(std::string(1, static_cast<char>(byte)));
+  for (int number = 0; number < 1000; ++number) add(std::to_string(number));
+  // What vocabularies made from code and text have: runs of space, and punctuation that often
+  // stands together.
+  for (std::size_t length = 2; length <= 16; ++length) add(std::string(length, ' '));
+  constexpr auto kSigns =
+      std::to_array<std::string_view>({"\"", "'", "(", ")", "[", "]", "{", "}", ",", ".", ":", ";",
+                                       "=", "-", "_", "/", "\\", "\n", " "});
+  for (const std::string_view a : kSigns) {
+    for (const std::string_view b : kSigns) {
+      add(std::string(a) + std::string(b));
+      for (const std::string_view c : kSigns) add(std::string(a) + std::string(b) + std::string(c));
+    }
+  }
+  std::vector<std::string> list;
+  for (std::string word; std::getline(file, word);) list.push_back(word);
+  std::ranges::stable_sort(list, {}, [](const std::string& word) { return word.size(); });
+  for (const std::string& word : list) {
+    add(" " + word);
+    add(word);
+    std::string capital = word;
+    capital[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(capital[0])));
+    add(capital);
+  }
+  out.first_control_ = static_cast<Token>(out.pieces_.size());
+  for (const std::string_view marker : kMarkerSpellings) out.pieces_.emplace_back(marker);
+  out.pieces_.emplace_back(kEnd);
+  return out;
+}
+
+std::vector<Token> LargeVocabulary::encode(std::string_view text) const {
+  std::vector<Token> out;
+  while (!text.empty()) {
+    for (std::size_t length = std::min(longest_, text.size()); length > 0; --length) {
+      const auto at = ids_.find(std::string(text.substr(0, length)));
+      if (at == ids_.end()) continue;
+      out.push_back(at->second);
+      text.remove_prefix(length);
+      break;
+    }
+  }
+  return out;
+}
+
+Token LargeVocabulary::control(std::string_view spelling) const {
+  for (Token token = first_control_; token < size(); ++token) {
+    if (pieces_[static_cast<std::size_t>(token)] == spelling) return token;
+  }
+  return kNoToken;
+}
+
+void LargeVocabulary::append_piece(Token token, std::string& out) const {
+  if (token >= 0 && token < first_control_) out += pieces_[static_cast<std::size_t>(token)];
+}
+
+std::string LargeVocabulary::spelling(Token token) const {
+  return token >= 0 && token < size() ? pieces_[static_cast<std::size_t>(token)] : std::string();
+}
+
+std::string LargeVocabulary::chat_template() const {
+  return "{% for m in messages %}{{ m.content }}{% endfor %}";
+}
+
+}  // namespace asynclm::bench

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// A vocabulary of the size that large models have, for benchmarks of what is done for each token of
+// it: all bytes, words with and without a space before them, numbers, punctuation.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include <asynclm/engine.h>
+#include <asynclm/error.h>
+
+namespace asynclm::bench {
+
+class LargeVocabulary final : public Vocabulary {
+ public:
+  // `words`: a file, one word a line. not_found if it cannot be read.
+  [[nodiscard]] static Result<LargeVocabulary> create(const std::string& words, Token size);
+
+  [[nodiscard]] Token size() const override { return static_cast<Token>(pieces_.size()); }
+  // The longest token that fits, again and again.
+  [[nodiscard]] std::vector<Token> encode(std::string_view text) const override;
+  [[nodiscard]] Token control(std::string_view spelling) const override;
+  [[nodiscard]] bool is_control(Token token) const override { return token >= first_control_; }
+  [[nodiscard]] bool is_end_of_generation(Token token) const override {
+    return token + 1 == size();
+  }
+  void append_piece(Token token, std::string& out) const override;
+  [[nodiscard]] std::string spelling(Token token) const override;
+  [[nodiscard]] std::string chat_template() const override;
+
+ private:
+  std::vector<std::string> pieces_;
+  std::unordered_map<std::string, Token> ids_;
+  std::size_t longest_ = 1;
+  Token first_control_ = 0;
+};
+
+}  // namespace asynclm::bench

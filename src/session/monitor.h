@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// The token monitor of one session: keeps the model to the call grammar inside blocks, and knows
+// which tokens need not be asked of the model because only they are possible.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <asynclm/engine.h>
+#include <asynclm/tool.h>
+
+#include "cml/grammar.h"
+#include "cml/markers.h"
+#include "cml/token_mask.h"
+
+namespace asynclm {
+
+// What all sessions with the same tools on one vocabulary share. Of the thread that owns them.
+class CallGrammar {
+ public:
+  // `trie` is of `vocabulary`; both must outlive the grammar. Errors as Grammar::compile.
+  [[nodiscard]] static Result<std::shared_ptr<CallGrammar>> create(
+      const Vocabulary& vocabulary, std::shared_ptr<const TokenTrie> trie,
+      const std::vector<ToolSpec>& tools, const GrammarOptions& options);
+
+  [[nodiscard]] bool has_calls() const { return has_calls_; }
+
+ private:
+  friend class Monitor;
+  struct Variant {  // with futures and without
+    Variant(const std::shared_ptr<const Grammar>& grammar, bool futures, const TokenTrie& trie,
+            const Markers& markers)
+        : automaton(grammar, futures), masks(trie, markers, automaton) {
+      // The one state that takes long, as any tool may follow.
+      (void)masks.mask(automaton.call());
+    }
+    Automaton automaton;
+    TokenMasks masks;
+  };
+
+  CallGrammar(const Vocabulary& vocabulary, std::shared_ptr<const TokenTrie> trie,
+              const Markers& markers, const std::shared_ptr<const Grammar>& grammar,
+              bool async_plus);
+
+  const Vocabulary& vocabulary_;
+  std::shared_ptr<const TokenTrie> trie_;
+  Markers markers_;
+  bool has_calls_;
+  Variant plain_;
+  std::optional<Variant> with_futures_;  // of async+
+};
+
+class Monitor final : public TokenFilter {
+ public:
+  // `is_free`: whether a new call may have this id. Must outlive the monitor's use.
+  Monitor(std::shared_ptr<CallGrammar> grammar, std::function<bool(const std::string&)> is_free)
+      : shared_(std::move(grammar)), is_free_(std::move(is_free)) {}
+
+  // The model has opened a block with this marker: [CALL] or, in async+, [TRAP]. `calls`: whether
+  // there are calls whose results can be named (in async+).
+  void open(Marker marker, bool calls);
+  // A token of the block was written, or forced. The block is left when it was [END].
+  void advance(Token token);
+  void close() { open_ = std::nullopt; }
+  [[nodiscard]] bool is_open() const { return open_.has_value(); }
+
+  // --- TokenFilter: of the open block ---
+  [[nodiscard]] bool allows(Token token, std::size_t drafted = 0) override;
+  [[nodiscard]] std::span<const std::uint64_t> allowed(std::size_t drafted = 0) override;
+
+  // The tokens that must come next, as the model would have written them: only up to where they do
+  // not depend on what follows. Empty if the next token is open. Valid until the next call.
+  [[nodiscard]] std::span<const Token> forced();
+
+  // The text of the block since its last marker.
+  [[nodiscard]] std::string_view written() const { return written_; }
+
+  // Makes the block's draft of text that may come next: at most `limit` tokens, as far as the
+  // grammar allows them and nothing in between is forced. Only of a call's code behind its [HEAD].
+  [[nodiscard]] std::span<const Token> draft(std::string_view continuation, std::size_t limit);
+
+ private:
+  [[nodiscard]] CallGrammar::Variant& variant() {
+    return calls_ ? *shared_->with_futures_ : shared_->plain_;
+  }
+  [[nodiscard]] Automaton::State state();
+  [[nodiscard]] Automaton::State state_behind(std::size_t drafted);
+  [[nodiscard]] bool id_is_taken() const;
+  [[nodiscard]] std::size_t id_room() const;
+  [[nodiscard]] std::vector<Token> tokens_with(std::string_view text) const;
+
+  std::shared_ptr<CallGrammar> shared_;
+  std::function<bool(const std::string&)> is_free_;
+  std::optional<Marker> open_;
+  bool calls_ = false;
+  Automaton::State state_ = Automaton::kDead;
+  std::uint32_t epoch_ = 0;
+  std::vector<Token> block_;  // tokens since the marker that opened the block
+  std::size_t part_ = 0;      // where the text since the last marker begins in block_
+  std::string written_;       // that text
+  std::vector<Token> forced_, draft_;
+  std::vector<std::uint64_t> narrowed_;
+};
+
+}  // namespace asynclm
