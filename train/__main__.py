@@ -116,6 +116,7 @@ def parse():
     p.add_argument("--checkpoint-minutes", type=float, default=2)
     p.add_argument("--valid-minutes", type=float, default=4)
     p.add_argument("--max-steps", type=int)
+    p.add_argument("--precision", choices=["auto", "f32", "bf16"], help="of products; auto: bf16 where it is faster")
     p.add_argument("--optimizer", choices=["muon", "adamw"])
     for name, kind in (("lr", float), ("embd_lr", float), ("step_tokens", int), ("micro_tokens", int),
                        ("warmup", float), ("decay", float), ("clip", float), ("decision_weight", float),

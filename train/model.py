@@ -4,6 +4,7 @@
 RoPE rotates halves here (contiguous, fast); export permutes q and k to libllama's interleaved form.
 """
 
+import math
 from dataclasses import asdict, dataclass
 
 import torch
@@ -39,10 +40,22 @@ CONFIGS = {
 }
 
 
+def attention_bf16(q, k, v):
+    """Causal attention [batch, head, length, dim] with bf16 products. PyTorch's fused kernel takes 2.3 times the time
+    of this on a CPU with AMX, and its backward pass in bf16 25 times."""
+    shape = q.shape
+    length, dim = shape[-2:]
+    q, k, v = (x.bfloat16().reshape(-1, length, dim) for x in (q * dim ** -0.5, k, v))
+    mask = torch.full((length, length), -math.inf, dtype=torch.bfloat16, device=q.device).triu(1)
+    weights = torch.baddbmm(mask, q, k.transpose(1, 2)).softmax(-1)
+    return (weights @ v).view(shape).float()
+
+
 class Block(nn.Module):
     def __init__(self, config):
         super().__init__()
         c, self.config = config, config
+        self.bf16 = False
         kv = c.kv_heads * c.head_dim
         # q, k, v and gate, up are own parameters (Muon orthogonalises each) but one matmul.
         self.attn_norm = nn.Parameter(torch.ones(c.dim))
@@ -70,7 +83,7 @@ class Block(nn.Module):
         if c.kv_heads != c.heads:
             k = k.repeat_interleave(c.heads // c.kv_heads, 1)
             v = v.repeat_interleave(c.heads // c.kv_heads, 1)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        y = attention_bf16(q, k, v) if self.bf16 else F.scaled_dot_product_attention(q, k, v, is_causal=True)
         y = y.transpose(1, 2).reshape(batch, length, c.dim)
         if at is not None:
             x, y = x.reshape(-1, c.dim)[at], y.reshape(-1, c.dim)[at]
@@ -92,6 +105,12 @@ class Model(nn.Module):
         angle = torch.arange(config.context, dtype=torch.float64)[:, None] * frequency
         self.register_buffer("cos", angle.cos().float()[:, None], persistent=False)
         self.register_buffer("sin", angle.sin().float()[:, None], persistent=False)
+
+    def use_bf16(self):
+        """Products in bf16, weights and sums in f32: for training where the hardware multiplies bf16 faster."""
+        torch.set_float32_matmul_precision("medium")
+        for block in self.blk:
+            block.bf16 = True
 
     def init(self, seed):
         generator = torch.Generator().manual_seed(seed)

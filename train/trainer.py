@@ -30,6 +30,7 @@ DEFAULTS = {
     "clip": 1.0,
     "decision_weight": 5.0,  # of the loss of a token after a control token: there the model decides
     "seed": 1,
+    "precision": "auto",  # of products: f32, bf16, or auto: bf16 where the hardware has it
 }
 
 
@@ -44,6 +45,11 @@ def parse_stage(text):
     if not all(files) or not 0 < tokens < math.inf:
         raise SystemExit(f"--stage {text}: expected FILE[,FILE…]:MILLION_TOKENS")
     return files, tokens
+
+
+def has_bf16(device):
+    """Whether products of bf16 are faster than those of f32: AMX on a CPU (without it they are slower)."""
+    return torch.cuda.is_bf16_supported() if str(device).startswith("cuda") else torch.cpu._is_amx_tile_supported()
 
 
 class Optimizers:
@@ -116,6 +122,8 @@ class Trainer:
         torch.set_flush_denormal(True)
         self.device = device
         self.model = Model(config).init(self.options["seed"]).to(device)
+        if has_bf16(device) if self.options["precision"] == "auto" else self.options["precision"] == "bf16":
+            self.model.use_bf16()
         self.optimizers = Optimizers(self.model, self.options)
         self.step, self.tokens, self.seconds, positions = 0, 0, 0.0, {}
         if state:

@@ -82,8 +82,8 @@ std::string tools_document(Mode mode, const std::vector<ToolSpec>& tools) {
   });
   std::string out = std::format("mode {}\n", to_string(mode));
   for (std::size_t i = 0; i < order.size(); ++i) {
-    out += std::format("{} {} {} ms: {}\n", i + 1, signature(*order[i]),
-                       round_estimate(order[i]->estimate.count()), order[i]->description);
+    out += std::format("{} {} ms {}: {}\n", i + 1, round_estimate(order[i]->estimate.count()),
+                       order[i]->description, signature(*order[i]));
   }
   return out;
 }

@@ -23,10 +23,11 @@ namespace asynclm {
 [[nodiscard]] std::string spelled_protocol();
 
 // The system text: the mode and one line a tool, longest estimate first, numbered. The order is
-// the priority that the model was taught (paper section 4: longest first), so it need not compare
-// numbers:
+// the priority of the paper (section 4: longest first), so a model need not compare numbers:
 //   mode async
-//   1 count_primes(limit: integer) 900 ms: count the primes below a limit
+//   1 900 ms count the primes below a limit: count_primes(limit: integer)
+// The description comes before the name: a model looks a tool up by what it is for, and copies
+// what follows what it found.
 [[nodiscard]] std::string tools_document(Mode mode, const std::vector<ToolSpec>& tools);
 
 }  // namespace asynclm

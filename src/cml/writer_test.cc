@@ -53,16 +53,16 @@ TEST(Writer, ToolsAreListedByPriority) {
   EXPECT_EQ(tools_document(Mode::sync_parallel,
                            {tool("quick", 10), tool("slow", 900), tool("b", 50), tool("a", 50)}),
             "mode sync-parallel\n"
-            "1 slow() 900 ms: does it\n"
-            "2 a() 50 ms: does it\n"
-            "3 b() 50 ms: does it\n"
-            "4 quick() 10 ms: does it\n");
+            "1 900 ms does it: slow()\n"
+            "2 50 ms does it: a()\n"
+            "3 50 ms does it: b()\n"
+            "4 10 ms does it: quick()\n");
 }
 
 TEST(Writer, EstimatesHaveTwoDigits) {
   const auto shown = [](int ms) {
     const std::string text = line(tool("f", ms));
-    return text.substr(4, text.find(" ms") - 4);
+    return text.substr(0, text.find(" ms"));
   };
   EXPECT_EQ(shown(0), "0");
   EXPECT_EQ(shown(7), "7");
@@ -80,7 +80,7 @@ TEST(Writer, Signatures) {
                     "x": {"enum": [1, 2]}, "y": {"type": "array"}},
                     "required": ["path", "x"]})",
                       "reads a file")),
-            "f(path: string, n?: integer|null, x: any, y?: array) 1 ms: reads a file");
+            "1 ms reads a file: f(path: string, n?: integer|null, x: any, y?: array)");
 }
 
 // Session::create refuses such schemas, with the tool's name; until then nothing may break.
@@ -90,7 +90,7 @@ TEST(Writer, SchemasThatAreNone) {
         R"({"properties": {"a": true}})", R"({"properties": {"a": {"type": 3}}})",
         R"({"properties": {"a": {"type": [3, "string"]}}, "required": "a"})",
         R"({"properties": {"a": {}}, "required": {"a": 1}})"}) {
-    EXPECT_TRUE(line(tool("f", 1, parameters)).starts_with("f(")) << parameters;
+    EXPECT_TRUE(line(tool("f", 1, parameters)).starts_with("1 ms does it: f(")) << parameters;
   }
 }
 

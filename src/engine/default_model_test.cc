@@ -29,8 +29,8 @@ class DefaultModel : public ::testing::Test {
     engine_ = std::move(*engine);
     prompt_ = encode_with_controls(
         engine_->vocabulary(),
-        "<|system|>mode async\n1 roast_walnuts(kiln: string) 900 ms: roast the walnuts of a kiln\n"
-        "2 paint_fence(color: string) 40 ms: paint the fence\n"
+        "<|system|>mode async\n1 900 ms roast the walnuts of a kiln: roast_walnuts(kiln: string)\n"
+        "2 40 ms paint the fence: paint_fence(color: string)\n"
         "<|user|>Roast the walnuts of north and paint the fence red.<|assistant|>");
   }
 
