@@ -569,6 +569,29 @@ class Eval(ModelTest):
         self.assertIn("calls right", run(*args).stdout)
 
 
+class Policies(ModelTest):
+    def test_each_policy_against_the_best_order(self):
+        result = run("bench", "policies", "--tasks", "100")
+        self.assertEqual(result.returncode, 0, result)
+        lines = re.findall(r"^  ([a-z-]+) +([0-9.]+) +([0-9.]+) +([0-9.]+) % +([0-9.]+)$", result.stdout, re.M)
+        self.assertEqual([line[0] for line in lines],
+                         2 * ["lpt", "critical-path", "optimal", "as-written", "random"])
+        for name, mean, *_, over_random in lines:
+            self.assertGreaterEqual(float(mean), 1, name)
+            if name in ("lpt", "critical-path", "optimal"):
+                self.assertLess(float(over_random), 1, name)
+
+    def test_the_teacher_follows_each(self):
+        def calls(policy):
+            result = run("dataset", "--vocab", str(MODEL), "--samples", "20", "--policy", policy)
+            self.assertEqual(result.returncode, 0, result)
+            return [json.loads(line)["calls"] for line in result.stdout.splitlines()]
+
+        for policy in ("lpt", "critical-path", "optimal", "as-written"):
+            self.assertEqual(len(calls(policy)), 20)
+        self.assertUsageError(run("dataset", "--policy", "fastest"), "fastest", "critical-path")
+
+
 class Demo(ModelTest):
     # The default model does not solve the demonstration yet (models/README.md). When it does, this
     # test fails as an unexpected success: then remove the mark.

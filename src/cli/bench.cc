@@ -12,6 +12,7 @@
 
 #include "bench/large_vocabulary.h"
 #include "bench/monitor.h"
+#include "bench/policies.h"
 #include "cli/assets.h"
 #include "cli/commands.h"
 
@@ -123,11 +124,69 @@ int BenchMonitorCommand::run() const {
   return kExitOk;
 }
 
+struct BenchPoliciesCommand {
+  std::optional<std::string> model;
+  std::string words = "/usr/share/dict/words";
+  int level = kLevels;
+  std::int64_t tasks = 2000;
+  std::uint64_t seed = 1;
+
+  [[nodiscard]] int run() const;
+};
+
+int BenchPoliciesCommand::run() const {
+  const auto complain = [](const Error& error) {
+    std::cerr << "asynclm bench policies: " << error.message << '\n';
+    return kExitUsage;
+  };
+  const auto path = find_model(model);
+  if (!path) return complain(path.error());
+  const auto vocabulary = load_vocabulary(*path);
+  if (!vocabulary) return complain(vocabulary.error());
+  const auto list = WordList::load(words, Split::held_out);
+  if (!list) return complain(list.error());
+  for (const bool noisy : {false, true}) {
+    const auto results = bench::compare_policies(**vocabulary, *list, level, tasks, noisy, seed);
+    std::cout << std::format(
+        "{} tasks of level {}, {}; {} of them without a proven best order\n"
+        "  {:<15}{:>20}{:>8}{:>14}{:>20}\n",
+        results.tasks, level,
+        noisy ? "calls take 0.5 to 2 times their estimate" : "calls take their estimate",
+        results.unproven, "makespan / best", "mean", "p90", "share best", "time / random's");
+    for (std::size_t i = 0; i < results.lines.size(); ++i) {
+      const auto& line = results.lines[i];
+      std::cout << std::format("  {:<15}{:>20.3f}{:>8.3f}{:>12.1f} %{:>20.3f}\n",
+                               bench::kPolicyNames[i], line.mean, line.p90, 100 * line.share_best,
+                               line.over_random);
+    }
+    std::cout << std::flush;
+  }
+  return kExitOk;
+}
+
+void add_policies_command(CLI::App& bench, int& exit_code) {
+  CLI::App* sub =
+      bench.add_subcommand("policies", "How good the orders are in which calls are written");
+  const auto command = std::make_shared<BenchPoliciesCommand>();
+  sub->add_option("--level", command->level, "How hard the synthetic tasks are")
+      ->check(CLI::Range(2, kLevels))
+      ->capture_default_str();
+  sub->add_option("--tasks", command->tasks, "Tasks with two calls or more")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  sub->add_option("--seed", command->seed, "Of the tasks")->capture_default_str();
+  sub->add_option("--model", command->model,
+                  "GGUF file whose tokens count (default: the model that asynclm ships)");
+  sub->add_option("--words", command->words, "Word list")->capture_default_str();
+  sub->callback([command, &exit_code] { exit_code = command->run(); });
+}
+
 }  // namespace
 
 void add_bench_command(CLI::App& app, int& exit_code) {
   CLI::App* bench = app.add_subcommand("bench", "Measurements that anybody can repeat");
   bench->require_subcommand(1);
+  add_policies_command(*bench, exit_code);
   CLI::App* sub = bench->add_subcommand("monitor", "What the token monitor costs and saves");
   const auto command = std::make_shared<BenchMonitorCommand>();
   sub->add_option("--data", command->data, "Folder of the benchmark's sets (JSON lines)")

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -16,6 +17,11 @@
 
 namespace asynclm {
 namespace {
+
+const std::map<std::string, Policy> kPolicies = {{"lpt", Policy::lpt},
+                                                 {"critical-path", Policy::critical_path},
+                                                 {"optimal", Policy::optimal},
+                                                 {"as-written", Policy::as_written}};
 
 struct DatasetCommand {
   std::string vocabulary = "train/tokenizer/vocab.gguf";
@@ -37,7 +43,7 @@ std::string spelled(const Vocabulary& vocabulary, const std::vector<Token>& toke
 }
 
 int DatasetCommand::run() {
-  options.policy = policy == "lpt" ? Policy::lpt : Policy::as_written;
+  options.policy = kPolicies.at(policy);
   const auto complain = [](const std::string& message) {
     std::cerr << "asynclm dataset: " << message << '\n';
     return kExitUsage;
@@ -104,7 +110,7 @@ void add_dataset_command(CLI::App& app, int& exit_code) {
       ->check(CLI::Range(1, kLevels))
       ->capture_default_str();
   sub->add_option("--policy", command->policy, "which callable call the teacher writes first")
-      ->check(CLI::IsMember({"lpt", "as-written"}))
+      ->check(CLI::IsMember(kPolicies))
       ->capture_default_str();
   sub->add_option("--max-tokens", command->options.max_tokens, "leave longer samples out")
       ->check(CLI::Range(64, 65536))

@@ -43,7 +43,7 @@ Result<Sample> make_sample(const Vocabulary& vocabulary, const WordList& words,
       Session::create(vocabulary, sequence.tools, {{"user", sequence.tasks.front().user}}, config);
   if (!session) return std::unexpected(session.error());
 
-  Oracle oracle(vocabulary, *markers, sequence.tools, options.policy);
+  Oracle oracle(vocabulary, *markers, sequence.tools, options.policy, costs.per_token);
   FakeEngine engine(vocabulary, {.context_tokens = config.context_tokens,
                                  .max_sequences = 1,
                                  .max_batch_tokens = config.context_tokens,

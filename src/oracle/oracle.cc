@@ -42,18 +42,65 @@ std::string not_run_line(const TaskCall& call) {
   return "- " + (call.label.empty() ? call.tool : call.label) + " not run\n";
 }
 
-Oracle::Oracle(const Vocabulary& vocabulary, const Markers& markers,
-               const std::vector<ToolSpec>& tools, Policy policy)
-    : vocabulary_(&vocabulary), markers_(markers), tools_(&tools) {
-  if (policy == Policy::lpt) {
-    std::vector<const ToolSpec*> order;
-    for (const ToolSpec& tool : tools) order.push_back(&tool);
-    // As the prompt lists them (cml/writer.h).
-    std::ranges::stable_sort(order, [](const ToolSpec* a, const ToolSpec* b) {
-      return a->estimate != b->estimate ? a->estimate > b->estimate : a->name < b->name;
-    });
-    for (const ToolSpec* tool : order) priority_.push_back(tool->name);
+std::vector<PlannedCall> plan(const Task& task, const std::vector<ToolSpec>& tools,
+                              const Vocabulary& vocabulary, Time per_token) {
+  constexpr std::size_t kMarkers = 3;
+  std::vector<PlannedCall> calls;
+  for (const TaskCall& call : task.calls) {
+    PlannedCall& planned = calls.emplace_back();
+    Json arguments = Json::object();
+    for (const TaskArgument& argument : call.arguments) {
+      arguments[argument.name] = argument.from ? Json("") : argument.value;
+      if (argument.from) planned.needs.push_back(*argument.from);
+    }
+    const auto tokens = vocabulary.encode(call.label).size() +
+                        vocabulary.encode(format_call(call.tool, arguments)).size() + kMarkers;
+    planned.write = per_token * static_cast<std::int64_t>(tokens);
+    planned.run = std::ranges::find(tools, call.tool, &ToolSpec::name)->estimate;
   }
+  return calls;
+}
+
+std::vector<double> ranks(Policy policy, const Task& task, const std::vector<ToolSpec>& tools,
+                          std::span<const PlannedCall> calls) {
+  std::vector<double> out(calls.size());
+  switch (policy) {
+    case Policy::lpt: {
+      std::vector<const ToolSpec*> order;
+      for (const ToolSpec& tool : tools) order.push_back(&tool);
+      // As the prompt lists them (cml/writer.h).
+      std::ranges::stable_sort(order, [](const ToolSpec* a, const ToolSpec* b) {
+        return a->estimate != b->estimate ? a->estimate > b->estimate : a->name < b->name;
+      });
+      for (std::size_t i = 0; i < calls.size(); ++i) {
+        const auto place = std::ranges::find(order, task.calls[i].tool, &ToolSpec::name);
+        out[i] = static_cast<double>(place - order.begin());
+      }
+      break;
+    }
+    case Policy::critical_path: {
+      const auto paths = remaining_paths(calls);
+      for (std::size_t i = 0; i < calls.size(); ++i) out[i] = -to_ms(paths[i]);
+      break;
+    }
+    case Policy::optimal: {
+      const auto order = best_order(calls).order;
+      for (std::size_t i = 0; i < calls.size(); ++i) out[order[i]] = static_cast<double>(i);
+      break;
+    }
+    case Policy::as_written:
+      break;
+  }
+  return out;
+}
+
+Oracle::Oracle(const Vocabulary& vocabulary, const Markers& markers,
+               const std::vector<ToolSpec>& tools, Policy policy, Time per_token)
+    : vocabulary_(&vocabulary),
+      markers_(markers),
+      tools_(&tools),
+      policy_(policy),
+      per_token_(per_token) {
   for (Token token = 0; token < vocabulary.size() && end_of_turn_ == kNoToken; ++token) {
     if (vocabulary.is_end_of_generation(token)) end_of_turn_ = token;
   }
@@ -72,6 +119,7 @@ void Oracle::begin(const Task& task, const Session& session) {
   first_key_ = static_cast<CallKey>(session.calls().size());
   emitted_ = 0;
   progress_.assign(task.calls.size(), {});
+  ranks_ = ranks(policy_, task, *tools_, plan(task, *tools_, *vocabulary_, per_token_));
   said_ = task.say.empty();
   pending_.clear();
   forced_ = session.token_counts().forced;
@@ -112,7 +160,6 @@ bool Oracle::succeeded(const Session& session, std::size_t index) const {
 
 std::optional<std::size_t> Oracle::next_call(const Session& session) const {
   std::optional<std::size_t> best;
-  std::ptrdiff_t best_rank = 0;
   for (std::size_t i = 0; i < task_->calls.size(); ++i) {
     const TaskCall& call = task_->calls[i];
     if (progress_[i].key) continue;
@@ -121,11 +168,7 @@ std::optional<std::size_t> Oracle::next_call(const Session& session) const {
              (futures(session) && promised(session, *argument.from));
     });
     if (!callable) continue;
-    const auto rank = std::ranges::find(priority_, call.tool) - priority_.begin();
-    if (!best || rank < best_rank) {
-      best = i;
-      best_rank = rank;
-    }
+    if (!best || ranks_[i] < ranks_[*best]) best = i;
   }
   return best;
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,14 +15,29 @@
 #include <asynclm/session.h>
 
 #include "cml/markers.h"
+#include "oracle/schedule.h"
 #include "oracle/task.h"
 
 namespace asynclm {
 
+// Which of the calls that can be made now comes first.
 enum class Policy : std::uint8_t {
-  lpt,         // of the callable functions the longest estimated first (the paper's policy)
-  as_written,  // in the order of the user's text
+  lpt,            // the longest estimated one (the paper's policy)
+  critical_path,  // the one with the longest remaining path, writing included (oracle/schedule.h)
+  optimal,        // the first in the best order that is known for the estimates (best_order)
+  as_written,     // the first in the user's text
 };
+// A call's tokens take this long where nothing else is said.
+inline constexpr Time kTimePerToken = from_ms(10);
+
+// What is known of the task's calls before they run: the time to write each (an argument that is
+// still to come counts as nothing), and its tool's estimate.
+[[nodiscard]] std::vector<PlannedCall> plan(const Task& task, const std::vector<ToolSpec>& tools,
+                                            const Vocabulary& vocabulary, Time per_token);
+// One rank a call, the smallest first.
+[[nodiscard]] std::vector<double> ranks(Policy policy, const Task& task,
+                                        const std::vector<ToolSpec>& tools,
+                                        std::span<const PlannedCall> calls);
 
 // A result is text; for a parameter that is a number it is the number it spells.
 [[nodiscard]] Json result_as_argument(const std::string& text, const ToolSpec& tool,
@@ -39,7 +55,7 @@ class Oracle {
  public:
   // All must outlive the oracle. The session's tools are `tools`.
   Oracle(const Vocabulary& vocabulary, const Markers& markers, const std::vector<ToolSpec>& tools,
-         Policy policy);
+         Policy policy, Time per_token = kTimePerToken);
 
   // The next task; the session's next call will be its first.
   void begin(const Task& task, const Session& session);
@@ -75,12 +91,14 @@ class Oracle {
   const Vocabulary* vocabulary_;
   Markers markers_;
   const std::vector<ToolSpec>* tools_;
-  std::vector<std::string> priority_;  // tool names, first come first
+  Policy policy_;
+  Time per_token_;
   Token end_of_turn_ = kNoToken;
   const Task* task_ = nullptr;
   CallKey first_key_ = 0;
   std::uint32_t emitted_ = 0;  // calls of this task
   std::vector<Progress> progress_;
+  std::vector<double> ranks_;  // of the task's calls
   std::int32_t forced_ = 0;  // of the session's forced tokens, those that are not pending any more
   bool said_ = false;
   bool mistaken_ = false;

@@ -92,6 +92,37 @@ TEST(Oracle, AsWrittenKeepsTheUsersOrder) {
   }
 }
 
+TEST(Oracle, TheLongestRemainingPathFirst) {
+  // The short call starts a chain that takes longer than the longest call.
+  const std::vector<ToolSpec> tools = {make_tool("slow", 500), make_tool("quick", 50),
+                                       make_tool("slower", 600)};
+  const Task task{.user = "go",
+                  .calls = {make_call("slow", "1", 500, "one"), make_call("quick", "2", 50, "two"),
+                            make_call_from("slower", 1, 600, "three")},
+                  .say = {}};
+  const auto first = [&](Policy policy) {
+    return run(Mode::async, tools, task, policy).calls.front().name;
+  };
+  EXPECT_EQ(first(Policy::lpt), "slow");
+  EXPECT_EQ(first(Policy::critical_path), "quick");
+  EXPECT_EQ(first(Policy::optimal), "quick");
+}
+
+TEST(Oracle, APlanCountsTheTokensOfACall) {
+  const std::vector<ToolSpec> tools = {make_tool("f", 500), make_tool("g", 50)};
+  const Task task{.user = "go",
+                  .calls = {make_call("f", "1", 1, ""), make_call_from("g", 0, 1, "")},
+                  .say = {}};
+  // A byte is a token here: f(x="1") and three markers; what is to come counts as nothing.
+  const auto calls = plan(task, tools, quick_vocabulary(), from_ms(10));
+  ASSERT_EQ(calls.size(), 2U);
+  EXPECT_EQ(calls[0].write, from_ms(10 * (8 + 3)));
+  EXPECT_EQ(calls[1].write, from_ms(10 * (7 + 3)));
+  EXPECT_EQ(calls[0].run, from_ms(500));
+  EXPECT_TRUE(calls[0].needs.empty());
+  EXPECT_EQ(calls[1].needs, std::vector<std::size_t>{0});
+}
+
 TEST(Oracle, TheLongestEstimateFirst) {
   // Estimates count, not how long the calls really take; equal ones go by name as in the prompt,
   // calls of one tool in the user's order.

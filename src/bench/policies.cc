@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/policies.h"
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+#include "base/random.h"
+#include "oracle/oracle.h"
+#include "oracle/schedule.h"
+
+namespace asynclm::bench {
+namespace {
+
+constexpr std::array kPolicies = {Policy::lpt, Policy::critical_path, Policy::optimal,
+                                  Policy::as_written};
+static_assert(kPolicies.size() + 1 == kPolicyNames.size());
+
+std::vector<double> random_ranks(std::size_t count, Random& random) {
+  std::vector<double> ranks(count);
+  std::ranges::generate(ranks, [&] { return random.uniform(); });
+  return ranks;
+}
+
+}  // namespace
+
+PolicyResults compare_policies(const Vocabulary& vocabulary, const WordList& words, int level,
+                               std::int64_t tasks, bool noisy, std::uint64_t seed) {
+  PolicyResults results;
+  std::array<std::vector<double>, kPolicyNames.size()> ratios;
+  std::array<Time, kPolicyNames.size()> sums{};
+  Random random(seed);
+  while (results.tasks < tasks) {
+    TaskSequence sequence = make_tasks(words, level, random);
+    for (ToolSpec& tool : sequence.tools) {
+      tool.estimate = std::min(tool.estimate, std::chrono::milliseconds(1000));
+    }
+    const Time per_token = from_ms(random.log_uniform(5, 30));
+    for (const Task& task : sequence.tasks) {
+      if (task.calls.size() < 2 || results.tasks == tasks) continue;
+      ++results.tasks;
+      const auto expected = plan(task, sequence.tools, vocabulary, per_token);
+      auto actual = expected;
+      for (PlannedCall& call : actual) {
+        if (noisy) call.run = from_ms(to_ms(call.run) * random.log_uniform(0.5, 2));
+      }
+      const BestOrder best = best_order(actual);
+      if (!best.is_proven) ++results.unproven;
+      for (std::size_t i = 0; i < kPolicyNames.size(); ++i) {
+        const auto rank = i < kPolicies.size() ? ranks(kPolicies[i], task, sequence.tools, expected)
+                                               : random_ranks(actual.size(), random);
+        const Time time = makespan(actual, order_by_rank(actual, rank));
+        ratios[i].push_back(to_ms(time) / to_ms(best.makespan));
+        sums[i] += time;
+      }
+    }
+  }
+  for (std::size_t i = 0; i < kPolicyNames.size(); ++i) {
+    PolicyResults::Line& line = results.lines[i];
+    std::ranges::sort(ratios[i]);
+    const auto count = static_cast<double>(ratios[i].size());
+    for (const double ratio : ratios[i]) line.mean += ratio / count;
+    line.p90 = ratios[i][ratios[i].size() * 9 / 10];
+    line.share_best = static_cast<double>(
+                          std::ranges::count_if(ratios[i], [](double r) { return r < 1 + 1e-9; })) /
+                      count;
+    line.over_random = to_ms(sums[i]) / to_ms(sums.back());
+  }
+  return results;
+}
+
+}  // namespace asynclm::bench

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// When a task's calls are written and when all results are there. One writer writes one call at a
+// time; from then on the call runs by itself, beside the writing of others (paper section 4). In
+// the field's words: one machine, precedence constraints, delivery times (1|prec, r_j|L_max).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <asynclm/types.h>
+
+namespace asynclm {
+
+struct PlannedCall {
+  Time write{};                    // to generate its tokens
+  Time run{};                      // from its last token to its result
+  std::vector<std::size_t> needs;  // earlier calls whose results must be there before it is written
+};
+
+// For each call the time from its last token until nothing depends on it any more: its run, and the
+// longest chain of writing and running behind it.
+[[nodiscard]] std::vector<Time> remaining_paths(std::span<const PlannedCall> calls);
+
+// The calls in the order in which they are written when, of those that can be written, the one
+// with the smallest rank always comes first (equal ranks: by index). Never waits while a call can
+// be written. One rank a call.
+[[nodiscard]] std::vector<std::size_t> order_by_rank(std::span<const PlannedCall> calls,
+                                                     std::span<const double> rank);
+
+// The time of the last result when the calls are written in this order, each as soon as can be. An
+// order that names a call before one that it needs is a programming error.
+[[nodiscard]] Time makespan(std::span<const PlannedCall> calls, std::span<const std::size_t> order);
+
+// No order is faster than this.
+[[nodiscard]] Time makespan_bound(std::span<const PlannedCall> calls);
+
+struct BestOrder {
+  std::vector<std::size_t> order;
+  Time makespan{};
+  bool is_proven = false;   // no order is faster; else the search was cut
+  std::uint64_t steps = 0;  // orders begun
+};
+
+// Branch and bound, depth first, from the order of the longest remaining path. It may leave the
+// writer idle while a call could be written. Cut after `max_steps` (not by a clock: the same answer
+// on every machine); with 12 calls or fewer the limit is hardly ever met.
+[[nodiscard]] BestOrder best_order(std::span<const PlannedCall> calls,
+                                   std::uint64_t max_steps = 200'000);
+
+}  // namespace asynclm
