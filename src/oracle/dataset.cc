@@ -14,7 +14,7 @@ namespace {
 Mode pick_mode(Random& random) {
   // Interrupts in mid-generation are what is hardest to learn.
   const double share = random.uniform();
-  return share < 0.6 ? Mode::async : share < 0.8 ? Mode::sync_parallel : Mode::sync;
+  return share < 0.7 ? Mode::async : share < 0.85 ? Mode::sync_parallel : Mode::sync;
 }
 
 SimulationCosts pick_costs(Random& random) {

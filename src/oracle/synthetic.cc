@@ -547,8 +547,11 @@ string WordList::pick(Random& random) const {
   if (pieces_.empty() || !random.chance(kOfPieces)) return random.pick(words_);
   for (;;) {
     string word;
-    for (int i = random.between(1, random.between(1, 2)); i > 0; --i) word += random.pick(pieces_);
-    if (word.size() <= kLongest && in_split(word, split_)) return word;
+    const int count = random.between(1, random.between(1, 2));
+    for (int i = count; i > 0; --i) word += random.pick(pieces_);
+    // A word can be held out, a token cannot: it has to be seen to be known.
+    const bool is_seen = count == 1 && split_ == Split::train;
+    if (word.size() <= kLongest && (is_seen || in_split(word, split_))) return word;
   }
 }
 
