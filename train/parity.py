@@ -9,6 +9,7 @@ from . import export, llama
 
 def compare(model, path, sequences=3, length=200, seed=1):
     """(largest difference, largest magnitude, share of equal argmax) over random sequences."""
+    torch.set_float32_matmul_precision("highest")  # training may have set less
     rng = np.random.default_rng(seed)
     difference = magnitude = same = 0.0
     for _ in range(sequences):
