@@ -6,15 +6,12 @@
 #include <vector>
 
 #include "base/random.h"
+#include "bench/monitor.h"
 #include "oracle/oracle.h"
 #include "oracle/schedule.h"
 
 namespace asynclm::bench {
 namespace {
-
-constexpr std::array kPolicies = {Policy::lpt, Policy::critical_path, Policy::optimal,
-                                  Policy::as_written};
-static_assert(kPolicies.size() + 1 == kPolicyNames.size());
 
 std::vector<double> random_ranks(std::size_t count, Random& random) {
   std::vector<double> ranks(count);
@@ -27,8 +24,8 @@ std::vector<double> random_ranks(std::size_t count, Random& random) {
 PolicyResults compare_policies(const Vocabulary& vocabulary, const WordList& words, int level,
                                std::int64_t tasks, bool noisy, std::uint64_t seed) {
   PolicyResults results;
-  std::array<std::vector<double>, kPolicyNames.size()> ratios;
-  std::array<Time, kPolicyNames.size()> sums{};
+  std::array<std::vector<double>, kPolicies.size() + 1> ratios;
+  std::array<Time, kPolicies.size() + 1> sums{};
   Random random(seed);
   while (results.tasks < tasks) {
     TaskSequence sequence = make_tasks(words, level, random);
@@ -46,21 +43,22 @@ PolicyResults compare_policies(const Vocabulary& vocabulary, const WordList& wor
       }
       const BestOrder best = best_order(actual);
       if (!best.is_proven) ++results.unproven;
-      for (std::size_t i = 0; i < kPolicyNames.size(); ++i) {
-        const auto rank = i < kPolicies.size() ? ranks(kPolicies[i], task, sequence.tools, expected)
-                                               : random_ranks(actual.size(), random);
+      for (std::size_t i = 0; i < ratios.size(); ++i) {
+        const auto rank = i < kPolicies.size()
+                              ? ranks(kPolicies[i].policy, task, sequence.tools, expected)
+                              : random_ranks(actual.size(), random);
         const Time time = makespan(actual, order_by_rank(actual, rank));
         ratios[i].push_back(to_ms(time) / to_ms(best.makespan));
         sums[i] += time;
       }
     }
   }
-  for (std::size_t i = 0; i < kPolicyNames.size(); ++i) {
+  for (std::size_t i = 0; i < ratios.size(); ++i) {
     PolicyResults::Line& line = results.lines[i];
-    std::ranges::sort(ratios[i]);
+    line.name = i < kPolicies.size() ? kPolicies[i].name : "random";
     const auto count = static_cast<double>(ratios[i].size());
     for (const double ratio : ratios[i]) line.mean += ratio / count;
-    line.p90 = ratios[i][ratios[i].size() * 9 / 10];
+    line.p90 = percentiles(ratios[i]).p90;
     line.share_best = static_cast<double>(
                           std::ranges::count_if(ratios[i], [](double r) { return r < 1 + 1e-9; })) /
                       count;

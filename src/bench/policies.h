@@ -9,23 +9,22 @@
 #include <asynclm/engine.h>
 #include <asynclm/error.h>
 
+#include "oracle/oracle.h"
 #include "oracle/synthetic.h"
 
 namespace asynclm::bench {
 
-inline constexpr std::array<std::string_view, 5> kPolicyNames = {"lpt", "critical-path", "optimal",
-                                                                 "as-written", "random"};
-
 struct PolicyResults {
   struct Line {
+    std::string_view name;
     // Makespan over that of the best order for the times the calls really took.
     double mean = 0, p90 = 0;
     double share_best = 0;   // of the tasks in which it is the best
     double over_random = 0;  // the sum of the makespans, over that of the random order
   };
-  std::array<Line, kPolicyNames.size()> lines;  // as kPolicyNames
-  std::int64_t tasks = 0;                       // with two calls or more
-  std::int64_t unproven = 0;                    // of these: the search for the best order was cut
+  std::array<Line, kPolicies.size() + 1> lines;  // as kPolicies, then the random order
+  std::int64_t tasks = 0;                        // with two calls or more
+  std::int64_t unproven = 0;                     // of these: the search for the best order was cut
 };
 
 // Synthetic tasks of `level`; 5 to 30 ms a token, tools of 10 ms to 1 s. A policy knows the

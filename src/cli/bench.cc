@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -34,8 +35,8 @@ struct BenchMonitorCommand {
 
 constexpr Token kLargeVocabulary = 131'072;
 
-int complain(const Error& error) {
-  std::cerr << "asynclm bench monitor: " << error.message << '\n';
+int complain(std::string_view bench, const Error& error) {
+  std::cerr << "asynclm bench " << bench << ": " << error.message << '\n';
   return kExitUsage;
 }
 
@@ -112,14 +113,14 @@ Result<void> BenchMonitorCommand::measure(Engine& engine, const Vocabulary& larg
 
 int BenchMonitorCommand::run() const {
   const auto path = find_model(model);
-  if (!path) return complain(path.error());
+  if (!path) return complain("monitor", path.error());
   // One sequence for the prompt, one for its copies.
   auto engine = make_llama_engine({.model_path = *path, .max_sequences = 2, .threads = threads});
-  if (!engine) return complain(engine.error());
+  if (!engine) return complain("monitor", engine.error());
   const auto large = bench::LargeVocabulary::create(words, kLargeVocabulary);
-  if (!large) return complain(large.error());
+  if (!large) return complain("monitor", large.error());
   for (const std::string& set : sets) {
-    if (auto ok = measure(**engine, *large, set); !ok) return complain(ok.error());
+    if (auto ok = measure(**engine, *large, set); !ok) return complain("monitor", ok.error());
   }
   return kExitOk;
 }
@@ -135,16 +136,12 @@ struct BenchPoliciesCommand {
 };
 
 int BenchPoliciesCommand::run() const {
-  const auto complain = [](const Error& error) {
-    std::cerr << "asynclm bench policies: " << error.message << '\n';
-    return kExitUsage;
-  };
   const auto path = find_model(model);
-  if (!path) return complain(path.error());
+  if (!path) return complain("policies", path.error());
   const auto vocabulary = load_vocabulary(*path);
-  if (!vocabulary) return complain(vocabulary.error());
+  if (!vocabulary) return complain("policies", vocabulary.error());
   const auto list = WordList::load(words, Split::held_out);
-  if (!list) return complain(list.error());
+  if (!list) return complain("policies", list.error());
   for (const bool noisy : {false, true}) {
     const auto results = bench::compare_policies(**vocabulary, *list, level, tasks, noisy, seed);
     std::cout << std::format(
@@ -153,11 +150,9 @@ int BenchPoliciesCommand::run() const {
         results.tasks, level,
         noisy ? "calls take 0.5 to 2 times their estimate" : "calls take their estimate",
         results.unproven, "makespan / best", "mean", "p90", "share best", "time / random's");
-    for (std::size_t i = 0; i < results.lines.size(); ++i) {
-      const auto& line = results.lines[i];
-      std::cout << std::format("  {:<15}{:>20.3f}{:>8.3f}{:>12.1f} %{:>20.3f}\n",
-                               bench::kPolicyNames[i], line.mean, line.p90, 100 * line.share_best,
-                               line.over_random);
+    for (const auto& line : results.lines) {
+      std::cout << std::format("  {:<15}{:>20.3f}{:>8.3f}{:>12.1f} %{:>20.3f}\n", line.name,
+                               line.mean, line.p90, 100 * line.share_best, line.over_random);
     }
     std::cout << std::flush;
   }

@@ -18,10 +18,11 @@
 namespace asynclm {
 namespace {
 
-const std::map<std::string, Policy> kPolicies = {{"lpt", Policy::lpt},
-                                                 {"critical-path", Policy::critical_path},
-                                                 {"optimal", Policy::optimal},
-                                                 {"as-written", Policy::as_written}};
+std::map<std::string, Policy> policies_by_name() {
+  std::map<std::string, Policy> out;
+  for (const auto& [name, policy] : kPolicies) out.emplace(name, policy);
+  return out;
+}
 
 struct DatasetCommand {
   std::string vocabulary = "train/tokenizer/vocab.gguf";
@@ -43,7 +44,7 @@ std::string spelled(const Vocabulary& vocabulary, const std::vector<Token>& toke
 }
 
 int DatasetCommand::run() {
-  options.policy = kPolicies.at(policy);
+  options.policy = policies_by_name().at(policy);
   const auto complain = [](const std::string& message) {
     std::cerr << "asynclm dataset: " << message << '\n';
     return kExitUsage;
@@ -110,7 +111,7 @@ void add_dataset_command(CLI::App& app, int& exit_code) {
       ->check(CLI::Range(1, kLevels))
       ->capture_default_str();
   sub->add_option("--policy", command->policy, "which callable call the teacher writes first")
-      ->check(CLI::IsMember(kPolicies))
+      ->check(CLI::IsMember(policies_by_name()))
       ->capture_default_str();
   sub->add_option("--max-tokens", command->options.max_tokens, "leave longer samples out")
       ->check(CLI::Range(64, 65536))

@@ -74,12 +74,17 @@ std::string spelled_protocol() {
          "so.\n";
 }
 
-std::string tools_document(Mode mode, const std::vector<ToolSpec>& tools) {
+std::vector<const ToolSpec*> by_priority(const std::vector<ToolSpec>& tools) {
   std::vector<const ToolSpec*> order;
   for (const ToolSpec& tool : tools) order.push_back(&tool);
   std::ranges::stable_sort(order, [](const ToolSpec* a, const ToolSpec* b) {
     return a->estimate != b->estimate ? a->estimate > b->estimate : a->name < b->name;
   });
+  return order;
+}
+
+std::string tools_document(Mode mode, const std::vector<ToolSpec>& tools) {
+  const auto order = by_priority(tools);
   std::string out = std::format("mode {}\n", to_string(mode));
   for (std::size_t i = 0; i < order.size(); ++i) {
     out += std::format("{} {} ms {}: {}\n", i + 1, round_estimate(order[i]->estimate.count()),

@@ -22,6 +22,9 @@ namespace asynclm {
 // part of the system text where markers are spelled.
 [[nodiscard]] std::string spelled_protocol();
 
+// The longest estimate first; equal ones by name. Valid as long as `tools`.
+[[nodiscard]] std::vector<const ToolSpec*> by_priority(const std::vector<ToolSpec>& tools);
+
 // The system text: the mode and one line a tool, longest estimate first, numbered. The order is
 // the priority of the paper (section 4: longest first), so a model need not compare numbers:
 //   mode async

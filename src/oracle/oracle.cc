@@ -8,6 +8,7 @@
 #include "cml/call_syntax.h"
 #include "cml/future.h"
 #include "cml/spelled_markers.h"
+#include "cml/writer.h"
 
 namespace asynclm {
 namespace {
@@ -66,23 +67,15 @@ std::vector<double> ranks(Policy policy, const Task& task, const std::vector<Too
   std::vector<double> out(calls.size());
   switch (policy) {
     case Policy::lpt: {
-      std::vector<const ToolSpec*> order;
-      for (const ToolSpec& tool : tools) order.push_back(&tool);
-      // As the prompt lists them (cml/writer.h).
-      std::ranges::stable_sort(order, [](const ToolSpec* a, const ToolSpec* b) {
-        return a->estimate != b->estimate ? a->estimate > b->estimate : a->name < b->name;
-      });
+      const auto order = by_priority(tools);
       for (std::size_t i = 0; i < calls.size(); ++i) {
         const auto place = std::ranges::find(order, task.calls[i].tool, &ToolSpec::name);
         out[i] = static_cast<double>(place - order.begin());
       }
       break;
     }
-    case Policy::critical_path: {
-      const auto paths = remaining_paths(calls);
-      for (std::size_t i = 0; i < calls.size(); ++i) out[i] = -to_ms(paths[i]);
-      break;
-    }
+    case Policy::critical_path:
+      return longest_path_ranks(calls);
     case Policy::optimal: {
       const auto order = best_order(calls).order;
       for (std::size_t i = 0; i < calls.size(); ++i) out[order[i]] = static_cast<double>(i);

@@ -3,6 +3,7 @@
 // next token; it knows the task's solution, but uses a result only after it was delivered.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <optional>
@@ -27,6 +28,15 @@ enum class Policy : std::uint8_t {
   optimal,        // the first in the best order that is known for the estimates (best_order)
   as_written,     // the first in the user's text
 };
+struct NamedPolicy {
+  std::string_view name;
+  Policy policy;
+};
+inline constexpr std::array<NamedPolicy, 4> kPolicies = {{{"lpt", Policy::lpt},
+                                                          {"critical-path", Policy::critical_path},
+                                                          {"optimal", Policy::optimal},
+                                                          {"as-written", Policy::as_written}}};
+
 // A call's tokens take this long where nothing else is said.
 inline constexpr Time kTimePerToken = from_ms(10);
 

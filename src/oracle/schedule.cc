@@ -29,7 +29,7 @@ class Search {
     std::iota(by_path_.begin(), by_path_.end(), std::size_t{0});
     std::ranges::stable_sort(by_path_,
                              [&](std::size_t a, std::size_t b) { return paths_[a] > paths_[b]; });
-    best_.order = order_by_rank(calls, longest_path_ranks());
+    best_.order = order_by_rank(calls, longest_path_ranks(calls));
     best_.makespan = asynclm::makespan(calls, best_.order);
   }
 
@@ -62,12 +62,6 @@ class Search {
   }
 
  private:
-  [[nodiscard]] std::vector<double> longest_path_ranks() const {
-    std::vector<double> ranks;
-    for (const Time path : paths_) ranks.push_back(-to_ms(path));
-    return ranks;
-  }
-
   void descend(Time now, Time last) {
     if (order_.size() == calls_.size()) {
       if (last < best_.makespan) best_ = {order_, last, best_.is_proven, best_.steps};
@@ -114,6 +108,12 @@ std::vector<Time> remaining_paths(std::span<const PlannedCall> calls) {
     }
   }
   return paths;
+}
+
+std::vector<double> longest_path_ranks(std::span<const PlannedCall> calls) {
+  std::vector<double> ranks;
+  for (const Time path : remaining_paths(calls)) ranks.push_back(-to_ms(path));
+  return ranks;
 }
 
 std::vector<std::size_t> order_by_rank(std::span<const PlannedCall> calls,

@@ -23,6 +23,9 @@ struct PlannedCall {
 // longest chain of writing and running behind it.
 [[nodiscard]] std::vector<Time> remaining_paths(std::span<const PlannedCall> calls);
 
+// One rank a call, for order_by_rank(): the longest remaining path first.
+[[nodiscard]] std::vector<double> longest_path_ranks(std::span<const PlannedCall> calls);
+
 // The calls in the order in which they are written when, of those that can be written, the one
 // with the smallest rank always comes first (equal ranks: by index). Never waits while a call can
 // be written. One rank a call.
