@@ -53,6 +53,24 @@ def run_pretrain(args):
     run.train(args.log_steps, args.checkpoint_minutes, args.valid_minutes, args.max_steps)
 
 
+def run_prepare(args):
+    from . import hf
+
+    hf.prepare(args.model, args.out)
+
+
+def run_finetune(args):
+    restart_with_environment()
+    import torch
+
+    from . import finetune, trainer
+
+    torch.set_num_threads(args.threads)
+    options = {k: getattr(args, k) for k in trainer.DEFAULTS if getattr(args, k, None) is not None}
+    finetune.main(args.base, args.run, [trainer.parse_stage(s) for s in args.stage], args.valid, options, args.lora,
+                  args.device, args.log_steps, args.checkpoint_minutes, args.valid_minutes, args.max_steps)
+
+
 def run_plot(args):
     from . import plot
 
@@ -121,6 +139,25 @@ def parse():
     for name, kind in (("lr", float), ("embd_lr", float), ("step_tokens", int), ("micro_tokens", int),
                        ("warmup", float), ("decay", float), ("clip", float), ("decision_weight", float),
                        ("seed", int)):
+        p.add_argument("--" + name.replace("_", "-"), type=kind)
+    p = command("prepare", run_prepare, "add the markers to a model in Hugging Face's format")
+    p.add_argument("--model", required=True, help="folder of the model and its tokenizer")
+    p.add_argument("--out", required=True, help="folder of the new one, and of vocab.gguf for asynclm dataset")
+    p = command("finetune", run_finetune, "teach a prepared model, or go on with it")
+    p.add_argument("--base", required=True, help="folder that 'prepare' wrote")
+    p.add_argument("--run", required=True, help="folder of the checkpoint and the log")
+    p.add_argument("--stage", action="append", required=True, metavar="FILE[,FILE…]:MILLION_TOKENS")
+    p.add_argument("--valid", nargs="*", default=[], metavar="FILE")
+    p.add_argument("--lora", type=int, default=0, metavar="RANK", help="train adapters of this rank only (needs peft)")
+    p.add_argument("--threads", type=int, default=cores)
+    p.add_argument("--device", default="cpu", help="as PyTorch names it: cpu, cuda")
+    p.add_argument("--log-steps", type=int, default=10)
+    p.add_argument("--checkpoint-minutes", type=float, default=10)
+    p.add_argument("--valid-minutes", type=float, default=10)
+    p.add_argument("--max-steps", type=int)
+    p.add_argument("--precision", choices=["auto", "f32", "bf16"], help="of products; auto: bf16 where it is faster")
+    for name, kind in (("lr", float), ("step_tokens", int), ("micro_tokens", int), ("warmup", float), ("decay", float),
+                       ("clip", float), ("decision_weight", float), ("seed", int)):
         p.add_argument("--" + name.replace("_", "-"), type=kind)
     p = command("plot", run_plot, "draw the log of a run")
     p.add_argument("--run", required=True)

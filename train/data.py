@@ -28,7 +28,7 @@ def read_jsonl(path, vocab=None, context=None):
         for number, line in enumerate(file, 1):
             try:
                 row = json.loads(line)
-                ids = np.asarray(row["tokens"], dtype=np.uint16)
+                ids = np.asarray(row["tokens"], dtype=np.uint16 if (vocab or 0) <= 1 << 16 else np.uint32)
                 mask = np.zeros(len(ids), dtype=bool)
                 for begin, end in row["loss"]:
                     if not 0 <= begin <= end <= len(ids):

@@ -56,27 +56,41 @@ def write(model, out, kind="f16", name="asynclm nano", directory=tokenizer.SHIPP
     words = tokenizer.load(directory)
     if words.get_vocab_size() != c.vocab:
         raise SystemExit(f"{directory}: {words.get_vocab_size()} tokens, the model has {c.vocab}")
+
+    def metadata(writer):
+        writer.add_license("apache-2.0")
+        add_shape(writer, {**c.to_dict(), "head_dim": c.head_dim})
+        tokenizer.write_metadata(writer, words)
+
+    write_file(out, kind, name, metadata, tensors(model))
+
+
+def add_shape(writer, shape):
+    """Keys of the shape as Config names them, and head_dim."""
+    writer.add_vocab_size(shape["vocab"])
+    writer.add_context_length(shape["context"])
+    writer.add_embedding_length(shape["dim"])
+    writer.add_block_count(shape["layers"])
+    writer.add_feed_forward_length(shape["ffn"])
+    writer.add_head_count(shape["heads"])
+    writer.add_head_count_kv(shape["kv_heads"])
+    writer.add_layer_norm_rms_eps(shape["eps"])
+    writer.add_rope_dimension_count(shape["head_dim"])
+    writer.add_rope_freq_base(shape["rope_base"])
+
+
+def write_file(out, kind, name, metadata, tensors):
+    """Replaces `out` in one piece; `metadata` adds to the writer what is not of the file itself."""
     quantization, file_type = TYPES[kind]
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
     writer = gguf.GGUFWriter(str(partial), "llama")
     writer.add_name(name)
-    writer.add_license("apache-2.0")
     writer.add_file_type(file_type)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    writer.add_vocab_size(c.vocab)
-    writer.add_context_length(c.context)
-    writer.add_embedding_length(c.dim)
-    writer.add_block_count(c.layers)
-    writer.add_feed_forward_length(c.ffn)
-    writer.add_head_count(c.heads)
-    writer.add_head_count_kv(c.kv_heads)
-    writer.add_layer_norm_rms_eps(c.eps)
-    writer.add_rope_dimension_count(c.head_dim)
-    writer.add_rope_freq_base(c.rope_base)
-    tokenizer.write_metadata(writer, words)
-    for tensor_name, weight in tensors(model):
+    metadata(writer)
+    for tensor_name, weight in tensors:
         array = weight.detach().float().contiguous().numpy()
         used = gguf.GGMLQuantizationType.F32 if array.ndim == 1 else quantization
         writer.add_tensor(tensor_name, gguf.quants.quantize(array, used), raw_dtype=used)
@@ -114,7 +128,11 @@ def read(path):
 
 
 def main(run, out, kind, name):
-    model = load_model(run)
-    write(model, out, kind, name)
-    print(f"{out}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, "
-          f"{Path(out).stat().st_size / 1e6:.1f} MB, {kind}")
+    folder = next((f for f in (Path(run) / "model", Path(run)) if (f / "config.json").exists()), None)
+    if folder:
+        from . import hf  # slow to import
+
+        hf.write(folder, out, kind, name)
+    else:
+        write(load_model(run), out, kind, name)
+    print(f"{out}: {Path(out).stat().st_size / 1e6:.1f} MB, {kind}")

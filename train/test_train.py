@@ -7,6 +7,7 @@ import json
 import os
 import random
 import resource
+import subprocess
 import tempfile
 import unittest
 import unittest.mock
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from train import checkpoint, data, export, hostile, llama, nano, parity, tokenizer, trainer
+from train import checkpoint, data, export, finetune, hostile, llama, nano, parity, tokenizer, trainer
 from train.model import CONFIGS, Config, Model
 
 
@@ -263,6 +264,108 @@ cp "$TOY" "$out"
             self.assertEqual((run / "log.jsonl").read_text(encoding="utf-8"), log)
             self.assertEqual(out.read_bytes(), made)
             open_llama(out, vocab_only=True).close()
+
+
+class FinetuneTest(unittest.TestCase):
+    """A stock Hugging Face folder with random weights, as a user has one."""
+
+    TEMPLATE = ("{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}<|end|>\n{% endfor %}"
+                "{% if add_generation_prompt %}<|assistant|>\n{% endif %}")
+
+    def stock_folder(self, folder, architecture="LlamaForCausalLM", kv_heads=2, tied=False):
+        import transformers
+        from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+        words = Tokenizer(models.BPE())
+        words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        words.decoder = decoders.ByteLevel()
+        words.train_from_iterator(tokenizer.corpus("/usr/share/dict/words"), trainers.BpeTrainer(
+            vocab_size=900, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
+            special_tokens=["<s>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]))
+        words.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+        transformers.PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>", eos_token="<|end|>",
+                                             chat_template=self.TEMPLATE).save_pretrained(folder)
+        torch.manual_seed(1)
+        config = transformers.LlamaConfig(
+            vocab_size=900, hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=kv_heads, max_position_embeddings=4096, tie_word_embeddings=tied, bos_token_id=0,
+            eos_token_id=1)
+        transformers.LlamaForCausalLM(config).save_pretrained(folder)
+
+    def samples(self, base, path):
+        """Of the real program, where it is built."""
+        root = Path(__file__).parents[1]
+        program = next((p for p in (root / "build" / d / "asynclm" for d in ("dev", "release")) if p.exists()), None)
+        if program is None:
+            self.skipTest("needs the program: ./dev build dev")
+        subprocess.run([program, "dataset", "--vocab", base / "vocab.gguf", "--samples", "30", "--level", "2", "--out", path,
+                        "--max-tokens", "4000"], check=True, capture_output=True)
+        return program
+
+    def finetune(self, base, run, path, steps):
+        options = {"step_tokens": 3000, "micro_tokens": 3000, "warmup": 0.003, "lr": 3e-3, "precision": "f32"}
+        with contextlib.redirect_stdout(io.StringIO()):
+            finetune.main(base, run, [([str(path)], 40e3)], [str(path)], options, 0, "cpu", 1, 99, 99, steps)
+        rows = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+        return [(r["step"], r["tokens"], r["loss"]) for r in rows if "loss" in r]
+
+    def test_prepare_finetune_export_run(self):
+        from train import hf
+
+        torch.set_num_threads(1)
+        for kv_heads, tied in ((2, False), (4, True)):
+            with self.subTest(kv_heads=kv_heads, tied=tied), tempfile.TemporaryDirectory() as folder:
+                folder = Path(folder)
+                self.stock_folder(folder / "stock", kv_heads=kv_heads, tied=tied)
+                with contextlib.redirect_stdout(io.StringIO()) as said:
+                    hf.prepare(folder / "stock", folder / "base")
+                self.assertIn("5 markers added", said.getvalue())
+                file = open_llama(folder / "base" / "vocab.gguf", vocab_only=True)
+                for marker in tokenizer.MARKERS:
+                    (token,) = file.tokenize(marker.encode(), parse_special=True)[1:]
+                    self.assertTrue(file.lib.llama_vocab_is_control(file.vocab, token))
+                    self.assertGreater(len(file.tokenize(marker.encode())), 2, "a spelling in data is text")
+                file.close()
+                program = self.samples(folder / "base", folder / "a.jsonl")
+                whole = self.finetune(folder / "base", folder / "whole", folder / "a.jsonl", None)
+                self.assertLess(whole[-1][2], whole[0][2] - 1)
+                for steps in (2, 3, None):
+                    parts = self.finetune(folder / "base", folder / "parts", folder / "a.jsonl", steps)
+                self.assertEqual(whole, parts)
+                out = folder / "model.gguf"
+                with contextlib.redirect_stdout(io.StringIO()):
+                    export.main(folder / "whole", out, "f32", "test")
+                self.check_logits(folder / "whole" / "model", out)
+                run = subprocess.run([program, "run", "--model", out, "--ctx", "1024", "--json", "Count the lines of a."],
+                                     capture_output=True, text=True)
+                self.assertIn("finish_reason", run.stdout, run.stderr)
+
+    def check_logits(self, folder, out):
+        from train import hf
+
+        model = hf.load_model(folder)
+        ids = np.random.default_rng(1).integers(0, model.config.vocab_size, 100)
+        with torch.no_grad():
+            ours = model(torch.from_numpy(ids)[None]).logits[0].numpy()
+        file = open_llama(out, n_ctx=256)
+        theirs = file.logits(ids.tolist())
+        file.close()
+        self.assertGreater(np.abs(ours).max(), 0.1)
+        self.assertLess(np.abs(ours - theirs).max(), 1e-3)
+
+    def test_what_cannot_be_used_is_told(self):
+        from train import hf
+
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            with self.assertRaisesRegex(SystemExit, "not a folder with a causal"):
+                hf.prepare(folder, folder / "base")
+            self.stock_folder(folder / "stock")
+            with self.assertRaisesRegex(SystemExit, r"lacks \[CALL\].*prepare"):
+                finetune.Model(folder / "stock")
+            config = unittest.mock.Mock(architectures=["OPTForCausalLM"])
+            with self.assertRaisesRegex(SystemExit, "OPTForCausalLM; .*converter"):
+                hf.shape_of(config, folder)
 
 
 if __name__ == "__main__":

@@ -87,11 +87,12 @@ def rate(tokens, budget, options):
 class Trainer:
     def __init__(self, run, config, stages, valid=(), options=None, start=None, compile=False,
                  device="cpu"):
-        """stages: [(files, tokens)]; start: a checkpoint of another run, or an exported GGUF file (its
-        weights only), to continue from."""
-        if config not in CONFIGS:
+        """config: the name of a shape, or a model (as finetune.Model); stages: [(files, tokens)]; start: a checkpoint
+        of another run, or an exported GGUF file (its weights only), to continue from."""
+        if isinstance(config, str) and config not in CONFIGS:
             raise SystemExit(f"--config {config}: there are {', '.join(CONFIGS)}")
-        config = CONFIGS[config]
+        given = None if isinstance(config, str) else config
+        config = given.config if given else CONFIGS[config]
         self.run = Path(run)
         self.run.mkdir(parents=True, exist_ok=True)
         self.log_file = open(self.run / "log.jsonl", "a", encoding="utf-8", buffering=1)
@@ -121,7 +122,9 @@ class Trainer:
         # third of the time. Threads that are started later inherit this.
         torch.set_flush_denormal(True)
         self.device = device
-        self.model = Model(config).init(self.options["seed"]).to(device)
+        self.model = (given or Model(config).init(self.options["seed"])).to(device)
+        self.controls = torch.zeros(config.vocab, dtype=torch.bool)
+        self.controls[given.controls if given else range(config.vocab - len(tokenizer.CONTROLS), config.vocab)] = True
         if has_bf16(device) if self.options["precision"] == "auto" else self.options["precision"] == "bf16":
             self.model.use_bf16()
         self.optimizers = Optimizers(self.model, self.options)
@@ -173,8 +176,7 @@ class Trainer:
         return self.model(batch.inputs.to(self.device), batch.at.to(self.device))
 
     def after_control(self, batch):
-        first = self.model.config.vocab - len(tokenizer.CONTROLS)
-        return batch.inputs.reshape(-1)[batch.at] >= first
+        return self.controls[batch.inputs.reshape(-1)[batch.at]]
 
     def weights(self, batch):
         """Which call, which tool, a trap or more text is decided by few tokens. All others are easy sooner, and would

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models of others: a folder in Hugging Face's format, its tokenizer and its GGUF file."""
+
+import json
+from pathlib import Path
+
+import gguf
+import torch
+import transformers
+
+from . import export, llama, tokenizer
+
+ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM")  # those whose GGUF file is of libllama's "llama"
+
+# What each marker is to begin as: the mean of these words' embeddings.
+MEANINGS = {"[CALL]": " call function", "[INTR]": " interrupt result", "[TRAP]": " wait pause",
+            "[END]": " end stop", "[HEAD]": " header :"}
+
+# Cut by one of these before merging (byte-level BPE). libllama knows no other way; which one is a
+# tokenizer's own is tried out, since no file of it says.
+PRE_TOKENIZERS = ("llama-bpe", "qwen2", "gpt-2", "tekken", "smollm", "default", "deepseek-llm", "starcoder",
+                  "falcon", "refact", "command-r", "stablelm2", "gpt-4o", tokenizer.PRE_TOKENIZER)
+
+SAMPLES = ("Hello, world! It's 3.14159, isn't it?", "count the lines of src/session/session.cc, then stop.",
+           "getURLFromHTTPResponse(x=\"a b\", y=[1, 22, 333, 4444, 1234567890])", "  two  spaces\tand\n\nlines\n ",
+           "naïve café, Ünïcödé, 日本語, эта строка, 🙂👍🏽", "{\"a\": {\"b\": [null, true, -1e-5]}}", "I'LL we've THEY'RE",
+           "a_b__c-d--e/f.g,h;i:j|k\\l", "x" * 40 + " " * 9 + "end", "[CALL]x[HEAD]f()[END]", "…‘quotes’ “double” — dash")
+
+
+transformers.utils.logging.disable_progress_bar()
+
+
+def load_tokenizer(folder):
+    try:
+        words = transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"{folder}: not a model folder with a tokenizer: {error}") from error
+    if not words.is_fast:
+        raise SystemExit(f"{folder}: its tokenizer is not of the 'tokenizers' library (no tokenizer.json)")
+    return words
+
+
+def load_model(folder):
+    try:
+        return transformers.AutoModelForCausalLM.from_pretrained(str(folder), local_files_only=True, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"{folder}: not a folder with a causal language model: {error}") from error
+
+
+def add_markers(model, words):
+    """Markers as special tokens; the rows of new ones are the mean of words that say what they are for."""
+    missing = [m for m in tokenizer.MARKERS if m not in words.get_vocab()]
+    meanings = {m: words(MEANINGS[m], add_special_tokens=False).input_ids for m in missing}
+    added = [transformers.AddedToken(m, special=True, normalized=False) for m in tokenizer.MARKERS]
+    words.add_tokens(added, special_tokens=True)
+    if len(words) > model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(len(words), mean_resizing=False)
+    with torch.no_grad():
+        rows = {id(m.weight): m.weight for m in (model.get_input_embeddings(), model.get_output_embeddings())}
+        for weight in rows.values():
+            means = {m: weight[ids].mean(0) for m, ids in meanings.items()}
+            for marker, mean in means.items():
+                weight[words.convert_tokens_to_ids(marker)] = mean
+
+
+def parts_of(spec, key):
+    """The types of a tokenizer's pre-tokenizer, normalizer or decoder, nested ones too."""
+    part = spec.get(key)
+    if not part:
+        return {}
+    nested = [p for name in ("pretokenizers", "normalizers", "decoders") for p in part.get(name, [])]
+    return {p["type"]: p for p in [part, *nested]}
+
+
+class Vocabulary:
+    """A tokenizer as libllama reads it."""
+
+    def __init__(self, words, size):
+        self.words, self.size = words, size
+        spec = json.loads(words.backend_tokenizer.to_str())
+        model = spec["model"]
+        if model["type"] != "BPE":
+            raise SystemExit(f"the tokenizer is a {model['type']}; only byte-pair encodings can be written to GGUF here")
+        self.merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
+        self.byte_level = "ByteLevel" in {**parts_of(spec, "pre_tokenizer"), **parts_of(spec, "decoder")}
+        self.special = {t["id"]: t["special"] for t in spec["added_tokens"]}
+        self.add_bos = words("a").input_ids[:1] == [words.bos_token_id] and words.bos_token_id is not None
+        self.unknown = words.unk_token_id
+
+    def write(self, writer, pre, space_prefix):
+        rank = {m.replace(" ", ""): i for i, m in enumerate(self.merges)}
+        tokens, types, scores = [], [], []
+        for i in range(self.size):
+            token = self.words.convert_ids_to_tokens(i) if i < len(self.words) else None
+            kind = gguf.TokenType.NORMAL
+            if token is None:
+                token, kind = f"[PAD{i}]", gguf.TokenType.UNUSED
+            elif i in self.special:
+                kind = gguf.TokenType.CONTROL if self.special[i] else gguf.TokenType.USER_DEFINED
+            elif not self.byte_level and token.startswith("<0x") and len(token) == 6:
+                kind = gguf.TokenType.BYTE
+            elif not self.byte_level and i == self.unknown:
+                kind = gguf.TokenType.UNKNOWN
+            tokens.append(token)
+            types.append(kind)
+            scores.append(-float(rank.get(token, 0)))
+        writer.add_tokenizer_model("gpt2" if self.byte_level else "llama")
+        writer.add_token_list(tokens)
+        writer.add_token_types(types)
+        if self.byte_level:
+            writer.add_tokenizer_pre(pre)
+            writer.add_token_merges(self.merges)
+        else:
+            writer.add_token_scores(scores)
+        writer.add_add_space_prefix(space_prefix)
+        for name in ("bos", "eos", "pad", "unk"):
+            number = getattr(self.words, f"{name}_token_id")
+            if number is not None:
+                getattr(writer, f"add_{name}_token_id")(number)
+        writer.add_add_bos_token(self.add_bos)
+        writer.add_add_eos_token(False)
+        writer.add_chat_template(self.words.chat_template)
+        writer.add_uint32("asynclm.cml.version", tokenizer.CML_VERSION)
+        writer.add_string("asynclm.cml.language", tokenizer.CML_LANGUAGE)
+
+    def encode(self, text):
+        backend = self.words.backend_tokenizer
+        backend.encode_special_tokens = True  # the spelling of a marker in data is text
+        try:
+            return backend.encode(text, add_special_tokens=False).ids
+        finally:
+            backend.encode_special_tokens = False
+
+    def write_file(self, path):
+        """A GGUF file without tensors, in whose way of cutting libllama makes the same tokens; returns (pre, prefix)."""
+        ways = [(pre, False) for pre in PRE_TOKENIZERS] if self.byte_level else [("", True), ("", False)]
+        expected = {text: self.encode(text) for text in SAMPLES}
+        worst = None
+        for pre, prefix in ways:
+            writer = gguf.GGUFWriter(str(path), "llama")
+            export.add_shape(writer, {"vocab": self.size, "context": 2048, "dim": 64, "layers": 1, "ffn": 64, "heads": 2,
+                                      "kv_heads": 2, "eps": 1e-5, "head_dim": 32, "rope_base": 1e4})
+            self.write(writer, pre, prefix)
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            writer.close()
+            file = llama.Llama(path, vocab_only=True)
+            start = 1 if self.add_bos else 0
+            wrong = [t for t in SAMPLES if file.tokenize(t.encode())[start:] != expected[t]]
+            file.close()
+            if not wrong:
+                return pre, prefix
+            worst = min(worst or wrong, wrong, key=len)
+        Path(path).unlink()
+        raise SystemExit(f"libllama cuts text in another way than this tokenizer, whichever of its ways is named; "
+                         f"nearest with {len(worst)} of {len(SAMPLES)} samples wrong, among them {worst[0]!r}")
+
+
+def shape_of(config, folder):
+    if config.architectures[0] not in ARCHITECTURES:
+        raise SystemExit(f"{folder}: a {config.architectures[0]}; this writes GGUF files of {', '.join(ARCHITECTURES)} only. "
+                         "The folder is whole: llama.cpp's converter can write the file")
+    rope = getattr(config, "rope_parameters", None) or {"rope_theta": config.rope_theta}
+    if rope.get("rope_type", "default") != "default":
+        raise SystemExit(f"{folder}: positions scaled by '{rope['rope_type']}' are not written here; "
+                         "the folder is whole: llama.cpp's converter can write the file")
+    heads = config.num_attention_heads
+    return {"vocab": config.vocab_size, "context": config.max_position_embeddings, "dim": config.hidden_size,
+            "layers": config.num_hidden_layers, "ffn": config.intermediate_size, "heads": heads,
+            "kv_heads": config.num_key_value_heads, "eps": config.rms_norm_eps,
+            "head_dim": getattr(config, "head_dim", None) or config.hidden_size // heads, "rope_base": rope["rope_theta"]}
+
+
+def tensors(model, shape):
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, shape["layers"])
+    tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    for name, weight in model.state_dict().items():
+        if tied and name == "lm_head.weight" or name.endswith("rotary_emb.inv_freq"):
+            continue
+        theirs = names.get_name(name, try_suffixes=(".weight",))
+        if theirs is None:
+            raise SystemExit(f"GGUF has no name for the tensor {name}")
+        if name.endswith(("q_proj.weight", "k_proj.weight")):
+            weight = export.interleave(weight, shape["heads" if name.endswith("q_proj.weight") else "kv_heads"])
+        yield theirs, weight
+
+
+def write(folder, out, kind, name):
+    """The folder's model and tokenizer as a GGUF file."""
+    model, words = load_model(folder), load_tokenizer(folder)
+    shape = shape_of(model.config, folder)
+    vocabulary = Vocabulary(words, shape["vocab"])
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    trial = out.with_name(out.name + ".trial")
+    way = vocabulary.write_file(trial)
+    trial.unlink()
+
+    def metadata(writer):
+        export.add_shape(writer, shape)
+        vocabulary.write(writer, *way)
+
+    export.write_file(out, kind, name, metadata, tensors(model, shape))
+
+
+def prepare(folder, out):
+    """Copies a model into `out` with the markers added, and writes out/vocab.gguf, for `asynclm dataset --vocab`."""
+    model, words = load_model(folder), load_tokenizer(folder)
+    if not words.chat_template:
+        raise SystemExit(f"{folder}: the tokenizer has no chat template; set chat_template in tokenizer_config.json")
+    if words.eos_token_id is None:
+        raise SystemExit(f"{folder}: the tokenizer has no end-of-text token; set eos_token in tokenizer_config.json")
+    before = len(words)
+    add_markers(model, words)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    Vocabulary(words, model.config.vocab_size).write_file(out / "vocab.gguf")
+    model.save_pretrained(out)
+    words.save_pretrained(out)
+    print(f"{out}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(words) - before} markers added; "
+          f"data for it: asynclm dataset --vocab {out / 'vocab.gguf'}")
