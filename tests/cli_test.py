@@ -566,7 +566,7 @@ class Eval(ModelTest):
     def test_a_run_is_repeatable(self):
         args = ("eval", "--tasks", "2", "--level", "1", "--mode", "async", "--threads", "1")
         self.assertEqual(run(*args).stdout, run(*args).stdout)
-        self.assertIn("calls right", run(*args).stdout)
+        self.assertIn("pass^1", run(*args).stdout)
 
 
 class Policies(ModelTest):
@@ -590,6 +590,66 @@ class Policies(ModelTest):
         for policy in ("lpt", "critical-path", "optimal", "as-written"):
             self.assertEqual(len(calls(policy)), 20)
         self.assertUsageError(run("dataset", "--policy", "fastest"), "fastest", "critical-path")
+
+
+class Dataset(ModelTest):
+    TRACE = {"id": "p_0", "messages": [{"role": "user", "content": "play A and B"}],
+             "functions": [{"name": "music.play", "description": "plays", "parameters": {
+                 "type": "object", "properties": {"x": {"type": "string"}}, "required": ["x"]}}],
+             "calls": [{"name": "music.play", "args": {"x": "A"}}, {"name": "music.play", "args": {"x": "B"}}]}
+
+    def setUp(self):
+        super().setUp()
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+
+    def file(self, name, text):
+        path = Path(self.folder.name) / name
+        path.write_text(text)
+        return path
+
+    def dataset(self, *args):
+        return run("dataset", "--vocab", MODEL, *args)
+
+    def test_same_seed_same_bytes_on_any_number_of_threads(self):
+        results = [self.dataset("--samples", "70", "--threads", n) for n in (1, 3)]
+        self.assertEqual(results[0].returncode, 0, results[0])
+        self.assertEqual(len(results[0].stdout.splitlines()), 70)
+        self.assertEqual(results[0].stdout, results[1].stdout)
+        self.assertNotEqual(results[0].stdout, self.dataset("--samples", "70", "--seed", "2").stdout)
+        for split in ("validation", "test"):
+            self.assertNotEqual(results[0].stdout, self.dataset("--samples", "70", "--split", split).stdout)
+        self.assertUsageError(self.dataset("--split", "tset"), "tset", "validation")
+
+    def test_recorded_calls_in_each_format(self):
+        other = json.dumps({**self.TRACE, "id": "p_1"})
+        traces = self.file("traces.jsonl", json.dumps(self.TRACE) + "\n" + other + "\n")
+        ids = self.file("ids.json", json.dumps({"train": {"a": ["p_1"]}, "test": ["p_0"]}))
+        for name, key in {"tokens": "tokens", "spans": "spans", "messages": "messages",
+                          "sharegpt": "conversations"}.items():
+            with self.subTest(name):
+                result = self.dataset("--traces", traces, "--format", name, "--only", f"{ids}#/train")
+                self.assertEqual(result.returncode, 0, result)
+                (line,) = map(json.loads, result.stdout.splitlines())
+                self.assertEqual((line["id"], line["calls"]), ("p_1", 2))
+                self.assertIn(key, line)
+                if name != "tokens":
+                    self.assertIn('music_play(x=\\"B\\")', result.stdout)
+        result = self.dataset("--traces", traces, "--without", f"{ids}#/train", "--samples", "5")
+        self.assertEqual([json.loads(line)["id"] for line in result.stdout.splitlines()], 5 * ["p_0"])
+        policies = run("bench", "policies", "--traces", traces)
+        self.assertIn("2 tasks", policies.stdout)
+
+    def test_what_is_wrong_is_said(self):
+        traces = self.file("traces.jsonl", json.dumps(self.TRACE) + "\n")
+        self.assertUsageError(self.dataset("--traces", "none.jsonl"), "none.jsonl")
+        self.assertUsageError(self.dataset("--traces", self.file("bad.jsonl", "{}\n")), "bad.jsonl:1: ")
+        self.assertUsageError(self.dataset("--traces", traces, "--without", self.file("i.json", '["p_0"]')),
+                              "no trace is left", "--without")
+        self.assertUsageError(self.dataset("--traces", traces, "--only", "none.json#/a"), "none.json")
+        self.assertUsageError(self.dataset("--traces", traces, "--only", f"{traces}#/nothing"), "#/nothing")
+        self.assertUsageError(self.dataset("--traces", traces, "--level", "2"), "--level")
+        self.assertUsageError(self.dataset("--format", "xml"), "xml", "sharegpt")
 
 
 class Demo(ModelTest):

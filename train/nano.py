@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 CONFIG = "nano"
 
 # Arguments of `asynclm dataset`. The data sets have tasks of their own seeds; `valid…` also have words
-# that training never sees.
+# that neither training nor testing sees.
 #
 # The teacher calls in the order in which the user asked, not by the longest estimate: then the next call
 # is that of the next clause, which a model of this size can learn to find. Comparing the estimates of all
@@ -24,8 +24,8 @@ DATA = {
     "mixed1": ["--level", "1", "--samples", "18000", "--seed", "601", *ALL],
     "mixed2": ["--level", "2", "--samples", "16000", "--seed", "602", *ALL],
     "mixed3": ["--level", "3", "--samples", "26000", "--seed", "603", *ALL],
-    "valid1": ["--level", "1", "--samples", "250", "--seed", "7", "--held-out", *ALL],
-    "valid3": ["--level", "3", "--samples", "250", "--seed", "9", "--held-out", *ALL],
+    "valid1": ["--level", "1", "--samples", "250", "--seed", "7", "--split", "validation", *ALL],
+    "valid3": ["--level", "3", "--samples", "250", "--seed", "9", "--split", "validation", *ALL],
 }
 # (data sets, million tokens). Copying and the choice of a tool come first, by themselves; after that all
 # levels together, since a level that is left out is forgotten. Nothing is seen more than about once.

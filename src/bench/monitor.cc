@@ -29,11 +29,11 @@ volatile std::uint64_t sink;
 
 // [CALL] is not in it.
 std::vector<Token> block_of(const Vocabulary& vocabulary, const Markers& markers, std::size_t index,
-                            const Call& call) {
+                            const TaskCall& call) {
   std::vector<Token> tokens =
       vocabulary.encode(std::string(1, static_cast<char>('a' + index % 26)));
   tokens.push_back(markers.token(Marker::head));
-  for (const Token token : vocabulary.encode(format_call(call.tool, call.arguments))) {
+  for (const Token token : vocabulary.encode(format_call(call.tool, arguments_of(call)))) {
     tokens.push_back(token);
   }
   tokens.push_back(markers.token(Marker::end));
@@ -106,8 +106,8 @@ class BlockWriter {
 
 Result<std::shared_ptr<CallGrammar>> grammar_of(const Vocabulary& vocabulary,
                                                 const std::shared_ptr<const TokenTrie>& trie,
-                                                const Sample& sample) {
-  return CallGrammar::create(vocabulary, trie, sample.tools, {.canonical_order = true});
+                                                const Trace& trace) {
+  return CallGrammar::create(vocabulary, trie, trace.sequence.tools, {.canonical_order = true});
 }
 
 bool any_id(const std::string& /*id*/) { return true; }
@@ -205,22 +205,22 @@ Percentiles percentiles(std::vector<double> values) {
   return {at(0.5), at(0.9), at(0.99)};
 }
 
-Result<MonitorCosts> measure_costs(const Vocabulary& vocabulary,
-                                   const std::vector<Sample>& samples) {
+Result<MonitorCosts> measure_costs(const Vocabulary& vocabulary, const std::vector<Trace>& traces) {
   const auto markers = Markers::find(vocabulary);
   if (!markers) return std::unexpected(markers.error());
   const auto trie = std::make_shared<const TokenTrie>(vocabulary);
   std::vector<double> compile, accepted, new_mask, known_mask;
-  for (const Sample& sample : samples) {
+  for (const Trace& trace : traces) {
+    const Task& task = trace.sequence.tasks.front();
     auto begin = Clock::now();
-    const auto grammar = grammar_of(vocabulary, trie, sample);
+    const auto grammar = grammar_of(vocabulary, trie, trace);
     compile.push_back(since(begin, 1e6) /
-                      static_cast<double>(std::max<std::size_t>(1, sample.tools.size())));
+                      static_cast<double>(std::max<std::size_t>(1, trace.sequence.tools.size())));
     if (!grammar) continue;
     Monitor monitor(*grammar, any_id);
-    for (std::size_t i = 0; i < sample.calls.size(); ++i) {
+    for (std::size_t i = 0; i < task.calls.size(); ++i) {
       monitor.open(Marker::call, false);
-      for (const Token token : block_of(vocabulary, *markers, i, sample.calls[i])) {
+      for (const Token token : block_of(vocabulary, *markers, i, task.calls[i])) {
         begin = Clock::now();
         const bool allowed = monitor.allows(token);
         accepted.push_back(since(begin, 1e9));
@@ -244,25 +244,26 @@ Result<MonitorCosts> measure_costs(const Vocabulary& vocabulary,
   return costs;
 }
 
-Result<CallTokens> count_tokens(const Vocabulary& vocabulary, const std::vector<Sample>& samples,
+Result<CallTokens> count_tokens(const Vocabulary& vocabulary, const std::vector<Trace>& traces,
                                 const Features& features) {
   CallTokens total;
   const auto markers = Markers::find(vocabulary);
   if (!markers) return std::unexpected(markers.error());
   const auto trie = std::make_shared<const TokenTrie>(vocabulary);
-  for (const Sample& sample : samples) {
-    total.calls += std::ssize(sample.calls);
-    const auto grammar = grammar_of(vocabulary, trie, sample);
+  for (const Trace& trace : traces) {
+    const Task& task = trace.sequence.tasks.front();
+    total.calls += std::ssize(task.calls);
+    const auto grammar = grammar_of(vocabulary, trie, trace);
     if (!grammar) {
-      total.refused += std::ssize(sample.calls);
+      total.refused += std::ssize(task.calls);
       continue;
     }
     Monitor monitor(*grammar, any_id);
     DraftSource source;
-    source.add(sample.user);
+    source.add(task.user);
     BlockWriter writer(monitor, source, features);
-    for (std::size_t i = 0; i < sample.calls.size(); ++i) {
-      const auto block = block_of(vocabulary, *markers, i, sample.calls[i]);
+    for (std::size_t i = 0; i < task.calls.size(); ++i) {
+      const auto block = block_of(vocabulary, *markers, i, task.calls[i]);
       CallTokens call{.tokens = std::ssize(block) + 1, .steps = 1};  // [CALL]
       writer.begin(block);
       while (!writer.done()) {
@@ -273,7 +274,7 @@ Result<CallTokens> count_tokens(const Vocabulary& vocabulary, const std::vector<
         call.accepted += static_cast<std::int64_t>(step->accepted);
         ++call.steps;
       }
-      if (!sample.calls[i].result.empty()) source.add(sample.calls[i].result);
+      if (!task.calls[i].result.text.empty()) source.add(task.calls[i].result.text);
       if (!writer.done()) {
         ++total.refused;
         continue;
@@ -288,7 +289,7 @@ Result<CallTokens> count_tokens(const Vocabulary& vocabulary, const std::vector<
   return total;
 }
 
-Result<DecodeTimes> measure_decoding(Engine& engine, const std::vector<Sample>& samples) {
+Result<DecodeTimes> measure_decoding(Engine& engine, const std::vector<Trace>& traces) {
   const Vocabulary& vocabulary = engine.vocabulary();
   const auto markers = Markers::find(vocabulary);
   if (!markers) return std::unexpected(markers.error());
@@ -296,22 +297,24 @@ Result<DecodeTimes> measure_decoding(Engine& engine, const std::vector<Sample>& 
   const auto context = static_cast<std::size_t>(engine.info().context_tokens);
   std::array<Arm, kFeatures.size()> arms;
   std::size_t turn = 0;
-  for (const Sample& sample : samples) {
-    const auto grammar = grammar_of(vocabulary, trie, sample);
+  for (const Trace& trace : traces) {
+    const Task& task = trace.sequence.tasks.front();
+    const auto grammar = grammar_of(vocabulary, trie, trace);
     if (!grammar) continue;
     Monitor monitor(*grammar, any_id);
     DraftSource source;
-    source.add(sample.user);
-    std::vector<Token> prompt = vocabulary.encode(tools_document(Mode::async, sample.tools));
-    for (const Token token : vocabulary.encode(sample.user)) prompt.push_back(token);
+    source.add(task.user);
+    std::vector<Token> prompt =
+        vocabulary.encode(tools_document(Mode::async, trace.sequence.tools));
+    for (const Token token : vocabulary.encode(task.user)) prompt.push_back(token);
     const auto base = engine.create({});
     if (!base) return std::unexpected(base.error());
     const std::size_t kept = std::min(prompt.size(), context / 2);
     if (auto ok = append(engine, *base, std::span(prompt).last(kept)); !ok) {
       return std::unexpected(ok.error());
     }
-    for (std::size_t i = 0; i < sample.calls.size(); ++i) {
-      const auto block = block_of(vocabulary, *markers, i, sample.calls[i]);
+    for (std::size_t i = 0; i < task.calls.size(); ++i) {
+      const auto block = block_of(vocabulary, *markers, i, task.calls[i]);
       const bool in_all_ways = std::ranges::all_of(kFeatures, [&](const Features& features) {
         return writable({monitor, source, features}, block);
       });
@@ -327,7 +330,7 @@ Result<DecodeTimes> measure_decoding(Engine& engine, const std::vector<Sample>& 
         engine.drop(*sequence);
         if (!done) return std::unexpected(done.error());
       }
-      if (!sample.calls[i].result.empty()) source.add(sample.calls[i].result);
+      if (!task.calls[i].result.text.empty()) source.add(task.calls[i].result.text);
     }
     engine.drop(*base);
   }

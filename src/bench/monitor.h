@@ -10,7 +10,7 @@
 #include <asynclm/engine.h>
 #include <asynclm/error.h>
 
-#include "bench/bfcl.h"
+#include "oracle/traces.h"
 
 namespace asynclm::bench {
 
@@ -26,9 +26,10 @@ struct MonitorCosts {
   Percentiles known_mask_us;  // and again
 };
 
-// Writes the samples' calls token by token through a monitor each sample has for itself.
+// Writes the calls of the traces' first turns token by token through a monitor that each trace has
+// for itself.
 [[nodiscard]] Result<MonitorCosts> measure_costs(const Vocabulary& vocabulary,
-                                                 const std::vector<Sample>& samples);
+                                                 const std::vector<Trace>& traces);
 
 // What of the monitor is on.
 struct Features {
@@ -40,7 +41,7 @@ inline constexpr std::array<Features, 4> kFeatures = {{{"plain", false, false},
                                                        {"drafts", false, true},
                                                        {"both", true, true}}};
 
-// The calls as a teacher writes them: how many decode calls they take.
+// These calls as a teacher writes them: how many decode calls they take.
 struct CallTokens {
   std::int64_t calls = 0, refused = 0;  // refused: calls that the grammar does not allow
   std::int64_t tokens = 0;              // of all blocks, markers and ids included
@@ -50,7 +51,7 @@ struct CallTokens {
   std::int64_t steps = 0;               // decode calls
 };
 [[nodiscard]] Result<CallTokens> count_tokens(const Vocabulary& vocabulary,
-                                              const std::vector<Sample>& samples,
+                                              const std::vector<Trace>& traces,
                                               const Features& features);
 
 // Wall time of decoding the calls with an engine that is kept to the teacher's tokens: each call in
@@ -60,6 +61,6 @@ struct DecodeTimes {
   std::array<double, kFeatures.size()> ratio{};  // of the sums, to plain
 };
 [[nodiscard]] Result<DecodeTimes> measure_decoding(Engine& engine,
-                                                   const std::vector<Sample>& samples);
+                                                   const std::vector<Trace>& traces);
 
 }  // namespace asynclm::bench

@@ -21,22 +21,23 @@ std::vector<double> random_ranks(std::size_t count, Random& random) {
 
 }  // namespace
 
-PolicyResults compare_policies(const Vocabulary& vocabulary, const WordList& words, int level,
-                               std::int64_t tasks, bool noisy, std::uint64_t seed) {
+PolicyResults compare_policies(const Vocabulary& vocabulary,
+                               const std::vector<TaskSequence>& sequences, bool noisy,
+                               std::uint64_t seed) {
   PolicyResults results;
   std::array<std::vector<double>, kPolicies.size() + 1> ratios;
   std::array<Time, kPolicies.size() + 1> sums{};
   Random random(seed);
-  while (results.tasks < tasks) {
-    TaskSequence sequence = make_tasks(words, level, random);
-    for (ToolSpec& tool : sequence.tools) {
+  for (const TaskSequence& sequence : sequences) {
+    std::vector<ToolSpec> tools = sequence.tools;
+    for (ToolSpec& tool : tools) {
       tool.estimate = std::min(tool.estimate, std::chrono::milliseconds(1000));
     }
     const Time per_token = from_ms(random.log_uniform(5, 30));
     for (const Task& task : sequence.tasks) {
-      if (task.calls.size() < 2 || results.tasks == tasks) continue;
+      if (task.calls.size() < 2) continue;
       ++results.tasks;
-      const auto expected = plan(task, sequence.tools, vocabulary, per_token);
+      const auto expected = plan(task, tools, vocabulary, per_token);
       auto actual = expected;
       for (PlannedCall& call : actual) {
         if (noisy) call.run = from_ms(to_ms(call.run) * random.log_uniform(0.5, 2));
@@ -44,9 +45,8 @@ PolicyResults compare_policies(const Vocabulary& vocabulary, const WordList& wor
       const BestOrder best = best_order(actual);
       if (!best.is_proven) ++results.unproven;
       for (std::size_t i = 0; i < ratios.size(); ++i) {
-        const auto rank = i < kPolicies.size()
-                              ? ranks(kPolicies[i].policy, task, sequence.tools, expected)
-                              : random_ranks(actual.size(), random);
+        const auto rank = i < kPolicies.size() ? ranks(kPolicies[i].policy, task, tools, expected)
+                                               : random_ranks(actual.size(), random);
         const Time time = makespan(actual, order_by_rank(actual, rank));
         ratios[i].push_back(to_ms(time) / to_ms(best.makespan));
         sums[i] += time;

@@ -5,12 +5,13 @@
 #include <array>
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include <asynclm/engine.h>
 #include <asynclm/error.h>
 
 #include "oracle/oracle.h"
-#include "oracle/synthetic.h"
+#include "oracle/task.h"
 
 namespace asynclm::bench {
 
@@ -27,10 +28,10 @@ struct PolicyResults {
   std::int64_t unproven = 0;                     // of these: the search for the best order was cut
 };
 
-// Synthetic tasks of `level`; 5 to 30 ms a token, tools of 10 ms to 1 s. A policy knows the
+// The tasks of two calls or more; 5 to 30 ms a token, tools of at most 1 s. A policy knows the
 // estimates; with `noisy` the calls take 0.5 to 2 times as long.
-[[nodiscard]] PolicyResults compare_policies(const Vocabulary& vocabulary, const WordList& words,
-                                             int level, std::int64_t tasks, bool noisy,
+[[nodiscard]] PolicyResults compare_policies(const Vocabulary& vocabulary,
+                                             const std::vector<TaskSequence>& sequences, bool noisy,
                                              std::uint64_t seed);
 
 }  // namespace asynclm::bench

@@ -16,6 +16,8 @@
 #include "bench/policies.h"
 #include "cli/assets.h"
 #include "cli/commands.h"
+#include "oracle/synthetic.h"
+#include "oracle/traces.h"
 
 namespace asynclm {
 namespace {
@@ -57,8 +59,8 @@ void print(const std::string& what, const bench::CallTokens& count) {
                            share(count.steps, calls));
 }
 
-Result<void> print_costs(const Vocabulary& vocabulary, const std::vector<bench::Sample>& samples) {
-  const auto costs = bench::measure_costs(vocabulary, samples);
+Result<void> print_costs(const Vocabulary& vocabulary, const std::vector<Trace>& traces) {
+  const auto costs = bench::measure_costs(vocabulary, traces);
   if (!costs) return std::unexpected(costs.error());
   const std::string size = std::format("{} tokens: ", vocabulary.size());
   print(size + "compile a tool (us)", costs->compile_us);
@@ -68,9 +70,9 @@ Result<void> print_costs(const Vocabulary& vocabulary, const std::vector<bench::
   return {};
 }
 
-Result<void> print_counts(const Vocabulary& vocabulary, const std::vector<bench::Sample>& samples) {
+Result<void> print_counts(const Vocabulary& vocabulary, const std::vector<Trace>& traces) {
   for (const bench::Features& features : bench::kFeatures) {
-    const auto count = bench::count_tokens(vocabulary, samples, features);
+    const auto count = bench::count_tokens(vocabulary, traces, features);
     if (!count) return std::unexpected(count.error());
     print(std::format("{} tokens: {}", vocabulary.size(), features.name), *count);
     if (count->refused > 0) {
@@ -83,22 +85,22 @@ Result<void> print_counts(const Vocabulary& vocabulary, const std::vector<bench:
 
 Result<void> BenchMonitorCommand::measure(Engine& engine, const Vocabulary& large,
                                           const std::string& set) const {
-  const auto samples = bench::load_samples(data, set);
-  if (!samples) return std::unexpected(samples.error());
+  const auto traces = load_traces(data + "/" + set + ".jsonl");
+  if (!traces) return std::unexpected(traces.error());
   constexpr std::string_view kThree = "  {:<44}{:>10}{:>10}{:>10}\n";
-  std::cout << std::format("{}: {} samples\n", set, samples->size())
+  std::cout << std::format("{}: {} samples\n", set, traces->size())
             << std::format(kThree, "", "p50", "p90", "p99");
   for (const Vocabulary* vocabulary : {&engine.vocabulary(), &large}) {
-    if (auto ok = print_costs(*vocabulary, *samples); !ok) return ok;
+    if (auto ok = print_costs(*vocabulary, *traces); !ok) return ok;
   }
   std::cout << std::format("  {:<30}{:>10}{:>10}{:>10}{:>10}{:>10}\n", "", "forced", "drafted",
                            "accepted", "tokens", "steps");
   for (const Vocabulary* vocabulary : {&engine.vocabulary(), &large}) {
-    if (auto ok = print_counts(*vocabulary, *samples); !ok) return ok;
+    if (auto ok = print_counts(*vocabulary, *traces); !ok) return ok;
   }
-  const std::vector<bench::Sample> some(
-      samples->begin(),
-      samples->begin() + static_cast<std::ptrdiff_t>(std::min(decoded, samples->size())));
+  const std::vector<Trace> some(
+      traces->begin(),
+      traces->begin() + static_cast<std::ptrdiff_t>(std::min(decoded, traces->size())));
   const auto times = bench::measure_decoding(engine, some);
   if (!times) return std::unexpected(times.error());
   std::cout << std::format(kThree, "", "p50", "p90", "p99");
@@ -128,26 +130,48 @@ int BenchMonitorCommand::run() const {
 struct BenchPoliciesCommand {
   std::optional<std::string> model;
   std::string words = "/usr/share/dict/words";
+  std::vector<std::string> traces;
   int level = kLevels;
-  std::int64_t tasks = 2000;
+  std::size_t tasks = 2000;
   std::uint64_t seed = 1;
 
   [[nodiscard]] int run() const;
+  [[nodiscard]] Result<std::vector<TaskSequence>> read() const;
 };
+
+Result<std::vector<TaskSequence>> BenchPoliciesCommand::read() const {
+  std::vector<TaskSequence> sequences;
+  for (const std::string& path : traces) {
+    auto some = load_traces(path);
+    if (!some) return std::unexpected(some.error());
+    for (Trace& trace : *some) sequences.push_back(std::move(trace.sequence));
+  }
+  if (!traces.empty()) return sequences;
+  const auto list = WordList::load(words, Split::test);
+  if (!list) return std::unexpected(list.error());
+  Random random(seed);
+  for (std::size_t count = 0; count < tasks;) {
+    TaskSequence& sequence = sequences.emplace_back(make_tasks(*list, level, random));
+    std::erase_if(sequence.tasks, [](const Task& task) { return task.calls.size() < 2; });
+    sequence.tasks.resize(std::min(sequence.tasks.size(), tasks - count));
+    count += sequence.tasks.size();
+  }
+  return sequences;
+}
 
 int BenchPoliciesCommand::run() const {
   const auto path = find_model(model);
   if (!path) return complain("policies", path.error());
   const auto vocabulary = load_vocabulary(*path);
   if (!vocabulary) return complain("policies", vocabulary.error());
-  const auto list = WordList::load(words, Split::held_out);
-  if (!list) return complain("policies", list.error());
+  const auto sequences = read();
+  if (!sequences) return complain("policies", sequences.error());
   for (const bool noisy : {false, true}) {
-    const auto results = bench::compare_policies(**vocabulary, *list, level, tasks, noisy, seed);
+    const auto results = bench::compare_policies(**vocabulary, *sequences, noisy, seed);
     std::cout << std::format(
-        "{} tasks of level {}, {}; {} of them without a proven best order\n"
+        "{} tasks, {}; {} of them without a proven best order\n"
         "  {:<15}{:>20}{:>8}{:>14}{:>20}\n",
-        results.tasks, level,
+        results.tasks,
         noisy ? "calls take 0.5 to 2 times their estimate" : "calls take their estimate",
         results.unproven, "makespan / best", "mean", "p90", "share best", "time / random's");
     for (const auto& line : results.lines) {
@@ -163,11 +187,16 @@ void add_policies_command(CLI::App& bench, int& exit_code) {
   CLI::App* sub =
       bench.add_subcommand("policies", "How good the orders are in which calls are written");
   const auto command = std::make_shared<BenchPoliciesCommand>();
+  auto* traces = sub->add_option("--traces", command->traces,
+                                 "Files of recorded calls (src/oracle/traces.h), and no synthetic "
+                                 "tasks");
   sub->add_option("--level", command->level, "How hard the synthetic tasks are")
       ->check(CLI::Range(2, kLevels))
+      ->excludes(traces)
       ->capture_default_str();
   sub->add_option("--tasks", command->tasks, "Tasks with two calls or more")
       ->check(CLI::Range(1, 1'000'000))
+      ->excludes(traces)
       ->capture_default_str();
   sub->add_option("--seed", command->seed, "Of the tasks")->capture_default_str();
   sub->add_option("--model", command->model,

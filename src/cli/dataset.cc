@@ -1,26 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
-// asynclm dataset: writes training samples of synthetic tasks.
+// asynclm dataset: writes training samples of synthetic tasks, or of recorded calls.
 #include "oracle/dataset.h"
 
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
 #include <cstdint>
-#include <cstdio>
+#include <format>
 #include <fstream>
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "oracle/sample_format.h"
+#include "oracle/synthetic.h"
+#include "oracle/traces.h"
 
 namespace asynclm {
 namespace {
 
-std::map<std::string, Policy> policies_by_name() {
-  std::map<std::string, Policy> out;
-  for (const auto& [name, policy] : kPolicies) out.emplace(name, policy);
+template <class Value, std::size_t kCount, class Named>
+std::map<std::string, Value> by_name(const std::array<Named, kCount>& all, Value Named::* value) {
+  std::map<std::string, Value> out;
+  for (const Named& named : all) out.emplace(named.name, named.*value);
   return out;
 }
 
@@ -28,70 +39,190 @@ struct DatasetCommand {
   std::string vocabulary = "train/tokenizer/vocab.gguf";
   std::string words = "/usr/share/dict/words";
   std::string out = "-";
-  std::uint64_t samples = 1000;
+  std::optional<std::uint64_t> samples;
+  std::vector<std::string> traces;
+  std::string only, without;
+  int level = kLevels;
+  std::uint64_t seed = 1;
   DatasetOptions options;
   std::string policy = "lpt";
-  bool held_out = false;
-  bool text = false;
+  std::string format = "tokens";
+  unsigned threads = 0;
+  std::string split = "train";
 
   [[nodiscard]] int run();
+  [[nodiscard]] Result<std::vector<Trace>> read_traces() const;
 };
 
-std::string spelled(const Vocabulary& vocabulary, const std::vector<Token>& tokens) {
-  std::string text;
-  for (const Token token : tokens) text += vocabulary.spelling(token);
-  return text;
+// All texts of the JSON file, or of the part of it that a JSON pointer behind '#' leads to.
+Result<std::set<std::string>> read_ids(const std::string& where) {
+  const auto hash = where.find('#');
+  const std::string path = where.substr(0, hash);
+  std::ifstream file(path);
+  if (!file) return fail(ErrorCode::not_found, "cannot read '" + path + "'");
+  try {
+    Json json = Json::parse(file);
+    if (hash != std::string::npos) json = Json(json.at(Json::json_pointer(where.substr(hash + 1))));
+    std::set<std::string> ids;
+    for (const auto& [pointer, value] : json.flatten().items()) {
+      if (value.is_string()) ids.insert(value.get<std::string>());
+    }
+    return ids;
+  } catch (const std::exception& error) {
+    return fail(ErrorCode::invalid_argument, where + ": " + error.what());
+  }
 }
 
+Result<std::vector<Trace>> DatasetCommand::read_traces() const {
+  std::vector<Trace> all;
+  for (const std::string& path : traces) {
+    auto some = load_traces(path);
+    if (!some) return std::unexpected(some.error());
+    std::ranges::move(*some, std::back_inserter(all));
+  }
+  for (const std::string* list : {&only, &without}) {
+    if (list->empty()) continue;
+    const auto ids = read_ids(*list);
+    if (!ids) return std::unexpected(ids.error());
+    std::erase_if(all, [&](const Trace& t) { return ids->contains(t.id) != (list == &only); });
+  }
+  // A turn without calls teaches nothing that traces are for; the turns after it need it.
+  std::erase_if(all, [](const Trace& t) {
+    return std::ranges::all_of(t.sequence.tasks,
+                               [](const Task& task) { return task.calls.empty(); });
+  });
+  if (all.empty()) {
+    return fail(ErrorCode::invalid_argument,
+                "no trace is left: look at --traces, --only and --without");
+  }
+  return all;
+}
+
+struct Statistics {
+  std::uint64_t samples = 0, tokens = 0, learned = 0, calls = 0, interrupted = 0, too_long = 0;
+  std::map<std::string_view, std::uint64_t> modes;
+
+  void add(const Sample& sample) {
+    ++samples;
+    tokens += sample.tokens.size();
+    for (const auto& [begin, end] : sample.loss) learned += static_cast<std::uint64_t>(end - begin);
+    calls += static_cast<std::uint64_t>(sample.calls);
+    interrupted += static_cast<std::uint64_t>(sample.interrupted);
+    ++modes[to_string(sample.mode)];
+  }
+  void print(std::int32_t max_tokens) const {
+    std::cerr << std::format("{} samples:", samples);
+    for (const auto& [mode, count] : modes) std::cerr << std::format(" {} {},", mode, count);
+    std::cerr << std::format(
+        " {} tokens, {} of them to be learned; {} calls, {} interrupts while the model wrote; {} "
+        "samples left out as longer than {} tokens\n",
+        tokens, learned, calls, interrupted, too_long, max_tokens);
+  }
+};
+
 int DatasetCommand::run() {
-  options.policy = policies_by_name().at(policy);
+  options.policy = by_name(kPolicies, &NamedPolicy::policy).at(policy);
+  const SampleFormat shape = by_name(kSampleFormats, &NamedFormat::format).at(format);
   const auto complain = [](const std::string& message) {
     std::cerr << "asynclm dataset: " << message << '\n';
     return kExitUsage;
   };
   const auto vocab = load_vocabulary(vocabulary);
   if (!vocab) return complain(vocab.error().message);
-  auto list = WordList::load(words, held_out ? Split::held_out : Split::train);
-  if (!list) return complain(list.error().message);
-  list->add_pieces(**vocab);
+  Result<std::vector<Trace>> recorded;
+  std::optional<WordList> list;
+  if (!traces.empty()) {
+    recorded = read_traces();
+    if (!recorded) return complain(recorded.error().message);
+  } else {
+    auto loaded = WordList::load(words, by_name(kSplits, &NamedSplit::split).at(split));
+    if (!loaded) return complain(loaded.error().message);
+    list = std::move(*loaded);
+    list->add_pieces(**vocab);
+  }
   std::ofstream file;
   if (out != "-") {
     file.open(out);
     if (!file) return complain("cannot write '" + out + "'");
   }
   std::ostream& stream = out == "-" ? std::cout : file;
+  // Without --samples each trace is tried once, also where some are too long.
+  const std::uint64_t wanted = samples.value_or(list ? 1000 : recorded->size());
+  const std::uint64_t last = list || samples ? UINT64_MAX : recorded->size();
 
-  std::uint64_t written = 0;
-  std::uint64_t tokens = 0;
-  std::uint64_t too_long = 0;
-  for (std::uint64_t index = 0; written < samples; ++index) {
-    const auto sample = make_sample(**vocab, *list, options, index);
-    if (!sample) {
-      std::cerr << "asynclm dataset: sample " << index << ": " << sample.error().message << '\n';
-      return kExitFailed;
+  // Samples are made side by side and written in order, whatever the number of threads.
+  struct Made {
+    Result<Sample> sample = Sample{};
+    std::string line;
+  };
+  const auto make = [&](std::uint64_t index) {
+    Random random = random_for_sample(seed, index);
+    TaskSequence sequence;
+    std::string id;
+    if (list) {
+      sequence = make_tasks(*list, level, random);
+    } else {
+      const Trace& trace = (*recorded)[index % recorded->size()];
+      sequence = trace.sequence;
+      id = trace.id;
+      draw_times(sequence, random);
     }
-    if (sample->tokens.size() > static_cast<std::size_t>(options.max_tokens)) {
-      ++too_long;
-      if (too_long > 100 + 10 * written) {
-        return complain("nearly all samples are longer than --max-tokens; raise it");
+    Made made{.sample = make_sample(**vocab, sequence, options, random), .line = {}};
+    if (!made.sample) return made;
+    Json line = format_sample(*made.sample, shape, sequence, **vocab);
+    if (!id.empty()) line["id"] = id;
+    line["mode"] = to_string(made.sample->mode);
+    line["calls"] = made.sample->calls;
+    line["makespan_ms"] = to_ms(made.sample->makespan);
+    made.line = line.dump(-1, ' ', false, Json::error_handler_t::replace);
+    return made;
+  };
+  const unsigned workers =
+      threads > 0 ? threads : std::max(1U, std::thread::hardware_concurrency());
+  const bool on_terminal = isatty(STDERR_FILENO) == 1;
+  Statistics statistics;
+  std::vector<Made> batch(std::size_t{64} * workers);
+  for (std::uint64_t begin = 0; statistics.samples < wanted && begin < last;
+       begin += batch.size()) {
+    const std::size_t size = std::min(batch.size(), last - begin);
+    std::atomic<std::size_t> next = 0;
+    const auto work = [&] {
+      for (std::size_t i = next++; i < size; i = next++) batch[i] = make(begin + i);
+    };
+    {
+      std::vector<std::jthread> pool;
+      for (unsigned i = 1; i < workers; ++i) pool.emplace_back(work);
+      work();
+    }
+    for (std::size_t i = 0; i < size && statistics.samples < wanted; ++i) {
+      const Made& made = batch[i];
+      if (!made.sample) {
+        std::cerr << "asynclm dataset: sample " << begin + i << ": " << made.sample.error().message
+                  << '\n';
+        return kExitFailed;
       }
-      continue;
+      if (made.sample->tokens.size() > static_cast<std::size_t>(options.max_tokens)) {
+        if (++statistics.too_long > 100 + 10 * statistics.samples) {
+          return complain("nearly all samples are longer than --max-tokens; raise it");
+        }
+        continue;
+      }
+      stream << made.line << '\n';
+      statistics.add(*made.sample);
+      if (!on_terminal && statistics.samples % 5000 == 0) {
+        std::cerr << statistics.samples << " of " << wanted << " samples\n";
+      }
     }
-    nlohmann::ordered_json line = {{"tokens", sample->tokens},
-                                   {"loss", sample->loss},
-                                   {"mode", to_string(sample->mode)},
-                                   {"calls", sample->calls},
-                                   {"makespan_ms", to_ms(sample->makespan)}};
-    if (text) line["text"] = spelled(**vocab, sample->tokens);
-    stream << line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
-    ++written;
-    tokens += sample->tokens.size();
-    if (written % 5000 == 0) std::cerr << written << " of " << samples << " samples\n";
+    if (on_terminal) {
+      std::cerr << std::format("\r{} of {} samples\x1b[K", statistics.samples, wanted)
+                << std::flush;
+    }
+    if (!stream) break;
   }
+  if (on_terminal) std::cerr << "\r\x1b[K";
   stream.flush();
   if (!stream) return complain("writing to '" + out + "' failed: is the disk full?");
-  std::cerr << written << " samples, " << tokens << " tokens, " << too_long
-            << " left out as longer than " << options.max_tokens << " tokens\n";
+  statistics.print(options.max_tokens);
   return kExitOk;
 }
 
@@ -99,26 +230,46 @@ int DatasetCommand::run() {
 
 void add_dataset_command(CLI::App& app, int& exit_code) {
   auto command = std::make_shared<DatasetCommand>();
-  CLI::App* sub =
-      app.add_subcommand("dataset", "write training samples of synthetic tasks (JSON lines)");
+  CLI::App* sub = app.add_subcommand(
+      "dataset", "write training samples of synthetic tasks or recorded calls (JSON lines)");
   sub->add_option("--vocab", command->vocabulary, "GGUF file with the vocabulary")
       ->capture_default_str();
   sub->add_option("--words", command->words, "word list, one word a line")->capture_default_str();
   sub->add_option("--out", command->out, "output file, - for standard output")
       ->capture_default_str();
-  sub->add_option("--samples", command->samples, "samples to write")->capture_default_str();
-  sub->add_option("--level", command->options.level, "how hard the tasks are")
+  sub->add_option("--samples", command->samples,
+                  "samples to write (default: 1000, or one of each trace)");
+  auto* traces = sub->add_option("--traces", command->traces,
+                                 "files of recorded calls (src/oracle/traces.h), and no synthetic "
+                                 "tasks");
+  sub->add_option("--only", command->only,
+                  "take only these traces: a JSON file with ids, FILE or FILE#/json/pointer")
+      ->needs(traces);
+  sub->add_option("--without", command->without, "take all but these traces")->needs(traces);
+  sub->add_option("--level", command->level, "how hard the synthetic tasks are")
       ->check(CLI::Range(1, kLevels))
+      ->excludes(traces)
       ->capture_default_str();
   sub->add_option("--policy", command->policy, "which callable call the teacher writes first")
-      ->check(CLI::IsMember(policies_by_name()))
+      ->check(CLI::IsMember(by_name(kPolicies, &NamedPolicy::policy)))
+      ->capture_default_str();
+  sub->add_option("--format", command->format, "what a line is")
+      ->check(CLI::IsMember(by_name(kSampleFormats, &NamedFormat::format)))
+      ->capture_default_str();
+  sub->add_option("--stand-in", command->options.stand_in,
+                  "the result of recorded calls without one")
       ->capture_default_str();
   sub->add_option("--max-tokens", command->options.max_tokens, "leave longer samples out")
       ->check(CLI::Range(64, 65536))
       ->capture_default_str();
-  sub->add_option("--seed", command->options.seed, "same seed, same bytes")->capture_default_str();
-  sub->add_flag("--held-out", command->held_out, "use the words that training never sees");
-  sub->add_flag("--text", command->text, "add the text of each sample, for people");
+  sub->add_option("--seed", command->seed, "same seed, same bytes")->capture_default_str();
+  sub->add_option("--threads", command->threads, "0 = all cores")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  sub->add_option("--split", command->split, "whose words; no two splits have a name in common")
+      ->check(CLI::IsMember(by_name(kSplits, &NamedSplit::split)))
+      ->excludes(traces)
+      ->capture_default_str();
   sub->callback([command, &exit_code] { exit_code = command->run(); });
 }
 

@@ -28,6 +28,7 @@ struct EvalCommand {
   std::string words = "/usr/share/dict/words";
   std::vector<std::string> modes = {"sync", "sync-parallel", "async"};
   std::uint64_t tasks = 200;
+  std::uint64_t timings = 1;
   std::uint64_t seed = 1;
   int level = kLevels;
   float temperature = 0;
@@ -48,7 +49,7 @@ int EvalCommand::run() const {
     std::cerr << "asynclm eval: " << message << '\n';
     return kExitUsage;
   };
-  const auto list = WordList::load(words, Split::held_out);
+  const auto list = WordList::load(words, Split::test);
   if (!list) return complain(list.error().message);
   const auto path = find_model(model);
   if (!path) return complain(path.error().message);
@@ -62,34 +63,43 @@ int EvalCommand::run() const {
   }
   nlohmann::ordered_json report = {{"model", *path},
                                    {"tasks", tasks},
+                                   {"timings", timings},
                                    {"seed", seed},
                                    {"level", level},
                                    {"temperature", temperature},
                                    {"modes", nlohmann::ordered_json::object()}};
   if (!json) {
-    std::cout << std::format("{:<14}{:>6}{:>13}{:>12}{:>10}{:>10}{:>10}{:>9}{:>8}\n", "mode",
-                             "runs", "calls right", "runs right", "answers", "stopped", "priority",
+    std::cout << std::format("{:<13}{:>6}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}\n",
+                             "mode", "runs", "calls", "runs", "pass^" + std::to_string(timings),
+                             "answers", "stopped", "priority", "traps", "invented", "repeated",
                              "refused", "forged");
   }
   for (const std::string& name : modes) {
     const auto mode = parse_mode(name);
     if (!mode) return complain(mode.error().message);
     Score score;
+    std::uint64_t passed = 0;  // tasks that are right at all timings
     SessionConfig config = monitor.config(*mode);
     config.max_generated = max_tokens;
     for (std::uint64_t index = 0; index < tasks; ++index) {
-      const auto run = evaluate(**engine, *list, {.level = level, .seed = seed, .index = index},
-                                config, {.temperature = temperature, .seed = seed});
+      bool is_right = true;
+      for (std::uint64_t timing = 0; timing < timings; ++timing) {
+        const auto run = evaluate(**engine, *list,
+                                  {.level = level, .seed = seed, .index = index, .timing = timing},
+                                  config, {.temperature = temperature, .seed = seed});
+        if (!run) {
+          std::cerr << "asynclm eval: task " << index << ": " << run.error().message << '\n';
+          return kExitFailed;
+        }
+        score += run->score;
+        is_right = is_right && run->score.runs_right == 1;
+        if (failed.is_open() && run->score.runs_right == 0) failed << run->transcript << "\n\n";
+      }
+      passed += is_right ? 1 : 0;
       if (isatty(STDERR_FILENO) == 1) {
         std::cerr << std::format("\r{} {} of {}\x1b[K", name, index + 1, tasks)
                   << (index + 1 < tasks ? "" : "\r\x1b[K") << std::flush;
       }
-      if (!run) {
-        std::cerr << "asynclm eval: task " << index << ": " << run.error().message << '\n';
-        return kExitFailed;
-      }
-      score += run->score;
-      if (failed.is_open() && run->score.runs_right == 0) failed << run->transcript << "\n\n";
     }
     if (json) {
       report["modes"][name] = {{"runs", score.runs},
@@ -97,19 +107,28 @@ int EvalCommand::run() const {
                                {"calls", score.calls},
                                {"calls_right", score.calls_right},
                                {"calls_extra", score.calls_extra},
+                               {"repeated", score.repeated},
                                {"refused", score.refused},
+                               {"invented", score.invented},
+                               {"traps", score.traps},
+                               {"traps_right", score.traps_right},
+                               {"passed_at_all_timings", passed},
                                {"forged", score.forged},
                                {"answers_right", score.answers_right},
                                {"stopped", score.stopped},
                                {"choices", score.choices},
                                {"choices_right", score.choices_right}};
     } else {
-      std::cout << std::format(
-                       "{:<14}{:>6}{:>12.1f}%{:>11.1f}%{:>9.1f}%{:>9.1f}%{:>9.1f}%{:>9}{:>8}\n",
-                       name, score.runs, percent(score.calls_right, score.calls),
-                       percent(score.runs_right, score.runs),
-                       percent(score.answers_right, score.runs), percent(score.stopped, score.runs),
-                       percent(score.choices_right, score.choices), score.refused, score.forged)
+      std::cout << std::format("{:<13}{:>6}", name, score.runs);
+      for (const double share :
+           {percent(score.calls_right, score.calls), percent(score.runs_right, score.runs),
+            percent(static_cast<std::int64_t>(passed), static_cast<std::int64_t>(tasks)),
+            percent(score.answers_right, score.runs), percent(score.stopped, score.runs),
+            percent(score.choices_right, score.choices), percent(score.traps_right, score.traps)}) {
+        std::cout << std::format("{:>7.1f} %", share);
+      }
+      std::cout << std::format("{:>9}{:>9}{:>9}{:>9}\n", score.invented, score.repeated,
+                               score.refused, score.forged)
                 << std::flush;
     }
   }
@@ -128,6 +147,11 @@ void add_eval_command(CLI::App& app, int& exit_code) {
   sub->add_option("--tasks", command->tasks, "tasks a mode")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
+  sub->add_option("--timings", command->timings,
+                  "run each task so often, with other run times: pass^N is the share of tasks that "
+                  "are right every time")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
   sub->add_option("--level", command->level, "how hard the tasks are")
       ->check(CLI::Range(1, kLevels))
       ->capture_default_str();
@@ -138,7 +162,7 @@ void add_eval_command(CLI::App& app, int& exit_code) {
   sub->add_option("--max-tokens", command->max_tokens, "that the model may write in a run")
       ->check(CLI::Range(1, 100'000))
       ->capture_default_str();
-  sub->add_option("--words", command->words, "word list; its held-out words are used")
+  sub->add_option("--words", command->words, "word list; its words for testing are used")
       ->capture_default_str();
   sub->add_option("--threads", command->threads, "0 = all cores but one")
       ->check(CLI::Range(0, 1024))

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "oracle/dataset.h"
 
+#include <algorithm>
 #include <memory>
-#include <vector>
+#include <utility>
 
 #include "cml/markers.h"
 #include "engine/fake_engine.h"
@@ -23,12 +24,72 @@ SimulationCosts pick_costs(Random& random) {
   return {.per_token = from_ms(per_token), .per_appended_token = from_ms(per_token / 50)};
 }
 
+void extend(std::vector<TokenRange>& ranges, std::int32_t position) {
+  if (ranges.empty() || ranges.back().second != position) ranges.emplace_back(position, position);
+  ++ranges.back().second;
+}
+
+// Collects a sample while it is simulated: each of its tokens goes into a part once.
+class Parts {
+ public:
+  explicit Parts(Sample& sample) : sample_(sample) {}
+
+  void interrupt_at(std::int32_t position) { interrupts_.push_back(position); }
+
+  // Tokens up to `end` were written by `author`; of a task's own, those in `sampled` by the model.
+  void add(Author author, std::int32_t end) {
+    auto& parts = sample_.parts;
+    if (end <= end_) return;
+    if (parts.empty() || parts.back().author != author) parts.push_back({author, {end_, end_}});
+    parts.back().tokens.second = end;
+    end_ = end;
+  }
+
+  // The tokens of a task after its message. Between two sampled ones stands what closes the
+  // model's block, and then interrupts.
+  void add_task(const std::vector<std::int32_t>& sampled, std::int32_t end) {
+    std::size_t next = 0;
+    const auto add_unsampled = [&](std::int32_t until) {
+      while (next < interrupts_.size() && interrupts_[next] < end_) ++next;
+      if (next < interrupts_.size() && interrupts_[next] < until) {
+        add(Author::model, interrupts_[next]);
+        add(Author::interrupt, until);
+      } else {
+        add(Author::model, until);
+      }
+    };
+    for (const std::int32_t position : sampled) {
+      add_unsampled(position);
+      add(Author::model, position + 1);
+    }
+    add_unsampled(end);
+    interrupts_.clear();
+  }
+
+ private:
+  Sample& sample_;
+  std::int32_t end_ = 0;
+  std::vector<std::int32_t> interrupts_;  // where they begin, in this task
+};
+
 }  // namespace
 
-Result<Sample> make_sample(const Vocabulary& vocabulary, const WordList& words,
-                           const DatasetOptions& options, std::uint64_t index) {
-  Random random(Random(options.seed + index * 0x9E3779B97F4A7C15ULL).next());
-  const TaskSequence sequence = make_tasks(words, options.level, random);
+std::string_view to_string(Author author) {
+  switch (author) {
+    case Author::prompt:
+      return "prompt";
+    case Author::user:
+      return "user";
+    case Author::model:
+      return "model";
+    case Author::interrupt:
+      return "interrupt";
+  }
+  return "";
+}
+
+Result<Sample> make_sample(const Vocabulary& vocabulary, const TaskSequence& sequence,
+                           const DatasetOptions& options, Random& random) {
   Sample sample;
   sample.mode = pick_mode(random);
   const SimulationCosts costs = pick_costs(random);
@@ -58,30 +119,55 @@ Result<Sample> make_sample(const Vocabulary& vocabulary, const WordList& words,
   });
   const auto tool = [&](CallKey key, const CallRecord&) {
     const TaskCall& call = *oracle.call(key);
-    return SimulatedReturn{call.duration, call.result};
+    SimulatedReturn back{call.duration, call.result};
+    if (back.result.text.empty()) back.result.text = options.stand_in;
+    return back;
+  };
+  Parts parts(sample);
+  Time resumed{-1};
+  const auto observer = [&](const Event& event) {
+    if (const auto* interrupt = std::get_if<InterruptDelivered>(&event.what)) {
+      parts.interrupt_at(interrupt->position);
+      sample.interrupted += event.time == resumed ? 0 : 1;
+    }
+    if (std::holds_alternative<Resumed>(event.what)) resumed = event.time;
   };
   for (const Task& task : sequence.tasks) {
-    if (&task != &sequence.tasks.front()) {
+    const bool is_first = &task == &sequence.tasks.front();
+    if (!is_first) {
       auto added = session->add_user_message(task.user, sample.makespan);
       if (!added) return std::unexpected(added.error());
     }
+    parts.add(is_first ? Author::prompt : Author::user,
+              static_cast<std::int32_t>(session->context().size()));
     oracle.begin(task, *session);
     mistaken.clear();
-    const auto report = simulate(*session, engine, *id, sample.makespan, costs, tool);
+    const auto report = simulate(*session, engine, *id, sample.makespan, costs, tool, observer);
     if (!report) return std::unexpected(report.error());
     sample.makespan = report->end;
+    parts.add_task(report->sampled, static_cast<std::int32_t>(session->context().size()));
     for (std::size_t i = 0; i < report->sampled.size(); ++i) {
-      if (mistaken[i]) continue;
-      const std::int32_t position = report->sampled[i];
-      if (sample.loss.empty() || sample.loss.back().second != position) {
-        sample.loss.emplace_back(position, position);
-      }
-      ++sample.loss.back().second;
+      if (!mistaken[i]) extend(sample.loss, report->sampled[i]);
     }
   }
   sample.tokens.assign(session->context().begin(), session->context().end());
   sample.calls = static_cast<std::int32_t>(session->calls().size());
   return sample;
+}
+
+void draw_times(TaskSequence& sequence, Random& random) {
+  for (Task& task : sequence.tasks) {
+    for (TaskCall& call : task.calls) {
+      const auto tool = std::ranges::find(sequence.tools, call.tool, &ToolSpec::name);
+      if (tool == sequence.tools.end()) continue;
+      const double ms = to_ms(Time(tool->estimate)) * random.log_uniform(0.5, 2.0);
+      call.duration = from_ms(std::clamp(ms, 1.0, 1000.0));
+    }
+  }
+}
+
+Random random_for_sample(std::uint64_t seed, std::uint64_t index) {
+  return Random(Random(seed + index * 0x9E3779B97F4A7C15ULL).next());
 }
 
 }  // namespace asynclm

@@ -12,29 +12,53 @@
 #include <asynclm/error.h>
 #include <asynclm/session.h>
 
+#include "base/random.h"
 #include "oracle/oracle.h"
-#include "oracle/synthetic.h"
+#include "oracle/task.h"
 
 namespace asynclm {
+
+// Whose tokens a part of a sample is.
+enum class Author : std::uint8_t {
+  prompt,     // system text and first message, in the model's chat template
+  user,       // a further message
+  model,      // with what the session appends to close the model's blocks
+  interrupt,  // results, and what else interrupts
+};
+[[nodiscard]] std::string_view to_string(Author author);
+
+// Half-open.
+using TokenRange = std::pair<std::int32_t, std::int32_t>;
+
+struct SamplePart {
+  Author author;
+  TokenRange tokens;
+};
 
 struct Sample {
   Mode mode = Mode::async;
   std::vector<Token> tokens;
-  // Half-open ranges of tokens that the model wrote: the loss counts on these.
-  std::vector<std::pair<std::int32_t, std::int32_t>> loss;
+  std::vector<SamplePart> parts;  // all tokens, in order
+  std::vector<TokenRange> loss;   // what the model wrote and is to learn: the loss counts on these
   std::int32_t calls = 0;
+  std::int32_t interrupted = 0;  // interrupts that came while the model had more to write
   Time makespan{};
 };
 
 struct DatasetOptions {
-  int level = kLevels;
   Policy policy = Policy::lpt;
   std::int32_t max_tokens = 1024;  // longer samples are left out
-  std::uint64_t seed = 1;
+  std::string stand_in = "ok";     // the result of calls whose result is not recorded
 };
 
-// Sample `index` of the data set: the same for the same options, words and vocabulary.
-[[nodiscard]] Result<Sample> make_sample(const Vocabulary& vocabulary, const WordList& words,
-                                         const DatasetOptions& options, std::uint64_t index);
+// The mode and the time per token are drawn; calls run as long as `sequence` says.
+[[nodiscard]] Result<Sample> make_sample(const Vocabulary& vocabulary, const TaskSequence& sequence,
+                                         const DatasetOptions& options, Random& random);
+
+// Gives each call a run time of its own, of 1 ms to 1 s: half to twice its tool's estimate.
+void draw_times(TaskSequence& sequence, Random& random);
+
+// Sample `index` of a data set has a stream of its own, so that samples can be made in any order.
+[[nodiscard]] Random random_for_sample(std::uint64_t seed, std::uint64_t index);
 
 }  // namespace asynclm

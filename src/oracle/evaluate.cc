@@ -5,8 +5,10 @@
 #include <format>
 #include <optional>
 #include <set>
+#include <span>
 #include <vector>
 
+#include "oracle/dataset.h"
 #include "oracle/oracle.h"
 #include "oracle/simulator.h"
 
@@ -32,16 +34,15 @@ std::vector<Expected> solution(const Task& task, const std::vector<ToolSpec>& to
     e.call.result = call.result.text;
     const ToolSpec& tool = *std::ranges::find(tools, call.tool, &ToolSpec::name);
     for (const TaskArgument& argument : call.arguments) {
-      if (argument.from) {
-        const Expected& source = expected[*argument.from];
-        e.needs.push_back(*argument.from);
-        e.possible = e.possible && source.possible && source.call.outcome == Outcome::returned;
-        e.call.arguments[argument.name] =
-            result_as_argument(source.call.result, tool, argument.name);
-      } else {
-        e.call.arguments[argument.name] = argument.value;
-      }
+      e.call.arguments[argument.name] =
+          argument.value.is_null()
+              ? result_as_argument(expected[*argument.from].call.result, tool, argument.name)
+              : argument.value;
     }
+    e.needs = needs_of(call);
+    e.possible = std::ranges::all_of(e.needs, [&](std::size_t need) {
+      return expected[need].possible && expected[need].call.outcome == Outcome::returned;
+    });
     expected.push_back(std::move(e));
   }
   return expected;
@@ -68,6 +69,16 @@ std::multiset<std::string> expected_answer(const Task& task,
   return result;
 }
 
+// Whether the model could write the call, made or not, at the time.
+bool is_ready(const Session& session, const std::vector<Expected>& expected, const Expected& e,
+              Time now) {
+  return e.possible && std::ranges::all_of(e.needs, [&](std::size_t need) {
+           const auto made = expected[need].made;
+           return made && session.calls()[*made].delivered &&
+                  *session.calls()[*made].delivered <= now;
+         });
+}
+
 // Of the calls that could be made when this one was made, was it one with the longest estimate?
 void score_choice(const Session& session, const std::vector<Expected>& expected,
                   const std::vector<ToolSpec>& tools, const Expected& chosen, Score& score) {
@@ -79,12 +90,7 @@ void score_choice(const Session& session, const std::vector<Expected>& expected,
   bool best = true;
   for (const Expected& e : expected) {
     const bool open = !e.made || *e.made >= *chosen.made;
-    const bool ready = e.possible && std::ranges::all_of(e.needs, [&](std::size_t need) {
-                         const auto made = expected[need].made;
-                         return made && session.calls()[*made].delivered &&
-                                *session.calls()[*made].delivered <= now;
-                       });
-    if (!open || !ready) continue;
+    if (!open || !is_ready(session, expected, e, now)) continue;
     ++callable;
     if (estimate(e) > estimate(chosen)) best = false;
   }
@@ -93,19 +99,24 @@ void score_choice(const Session& session, const std::vector<Expected>& expected,
   score.choices_right += best ? 1 : 0;
 }
 
-bool used_before_delivery(const Session& session, const std::vector<Expected>& expected) {
-  for (const Expected& e : expected) {
-    if (!e.made) continue;
-    const Time emitted = *session.calls()[*e.made].emitted;
-    for (const std::size_t need : e.needs) {
-      const auto made = expected[need].made;
-      if (!made || !session.calls()[*made].delivered ||
-          *session.calls()[*made].delivered > emitted) {
-        return true;
-      }
-    }
+void score_trap(const Session& session, const std::vector<Expected>& expected, Time now,
+                Score& score) {
+  ++score.traps;
+  const bool is_early = std::ranges::any_of(
+      expected, [&](const Expected& e) { return !e.made && is_ready(session, expected, e, now); });
+  score.traps_right += is_early ? 0 : 1;
+}
+
+// Calls that are an earlier one once more.
+std::int64_t count_repeated(const std::vector<CallRecord>& calls) {
+  std::int64_t count = 0;
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    const auto before = std::span(calls).first(i);
+    count += std::ranges::any_of(before, [&](const CallRecord& call) {
+      return call.name == calls[i].name && call.arguments == calls[i].arguments;
+    });
   }
-  return false;
+  return count;
 }
 
 }  // namespace
@@ -117,6 +128,10 @@ Score& Score::operator+=(const Score& other) {
   calls_right += other.calls_right;
   calls_extra += other.calls_extra;
   refused += other.refused;
+  repeated += other.repeated;
+  invented += other.invented;
+  traps += other.traps;
+  traps_right += other.traps_right;
   forged += other.forged;
   answers_right += other.answers_right;
   stopped += other.stopped;
@@ -128,7 +143,11 @@ Score& Score::operator+=(const Score& other) {
 Result<EvaluatedRun> evaluate(Engine& engine, const WordList& words, const EvaluatedTask& which,
                               SessionConfig config, SamplingParams sampling) {
   Random random(Random(which.seed + which.index * 0x9E3779B97F4A7C15ULL).next());
-  const TaskSequence sequence = make_tasks(words, which.level, random);
+  TaskSequence sequence = make_tasks(words, which.level, random);
+  if (which.timing > 0) {
+    Random times(Random(which.seed + which.timing).next() + which.index);
+    draw_times(sequence, times);
+  }
   const Task& task = sequence.tasks.front();
   std::vector<Expected> expected = solution(task, sequence.tools);
 
@@ -151,34 +170,39 @@ Result<EvaluatedRun> evaluate(Engine& engine, const WordList& words, const Evalu
     }
     return {from_ms(100), {Outcome::failed, "nothing is known of these arguments"}};
   };
+  EvaluatedRun run;
+  Score& score = run.score;
   std::int64_t delivered = 0;
   const auto report =
       simulate(*session, engine, *id, Time{}, kCosts, tool, [&](const Event& event) {
         delivered += std::holds_alternative<InterruptDelivered>(event.what) ? 1 : 0;
+        if (std::holds_alternative<Trapped>(event.what) && config.mode != Mode::sync) {
+          score_trap(*session, expected, event.time, score);
+        }
       });
   engine.drop(*id);
   if (!report) return std::unexpected(report.error());
 
-  EvaluatedRun run;
-  Score& score = run.score;
   score.runs = 1;
   std::int64_t wanted = 0;
   for (const Expected& e : expected) {
     wanted += e.possible ? 1 : 0;
     if (!e.made) continue;
     ++score.calls_right;
+    if (!is_ready(*session, expected, e, *session->calls()[*e.made].emitted)) ++score.invented;
     score_choice(*session, expected, sequence.tools, e, score);
   }
   score.calls_extra = static_cast<std::int64_t>(session->calls().size()) - score.calls_right;
   score.calls = wanted + score.calls_extra;
   score.refused = std::ranges::count_if(session->calls(), &CallRecord::rejected);
   const Token interrupt = engine.vocabulary().control("[INTR]");
+  score.repeated = count_repeated(session->calls());
   score.forged = std::ranges::count(session->context(), interrupt) - delivered;
   score.stopped = std::get<Done>(session->step()).reason == FinishReason::stop ? 1 : 0;
   const auto answer = expected_answer(task, expected);
   score.answers_right = lines(session->answer()) == answer ? 1 : 0;
   const bool right = score.calls_right == score.calls && score.answers_right == 1 &&
-                     score.stopped == 1 && !used_before_delivery(*session, expected);
+                     score.stopped == 1 && score.invented == 0;
   score.runs_right = right ? 1 : 0;
 
   run.transcript = std::format("task {} mode {} {}\n", which.index, to_string(config.mode),

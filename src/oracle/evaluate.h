@@ -22,6 +22,10 @@ struct Score {
   std::int64_t calls_right = 0;  // name and all arguments equal to an expected call's
   std::int64_t calls_extra = 0;  // made, but not expected (wrong name or value, or made twice)
   std::int64_t refused = 0;      // of those: malformed, unknown function or invalid arguments
+  std::int64_t repeated = 0;     // of those: an earlier call once more
+  std::int64_t invented = 0;     // calls with a result as argument that was not yet delivered
+  std::int64_t traps = 0;        // of the model; not in mode sync, where every call is one
+  std::int64_t traps_right = 0;  // … while no call could be made
   std::int64_t forged = 0;       // interrupts in the context that the runtime did not write
   std::int64_t answers_right = 0;  // exactly the expected lines, in any order
   std::int64_t stopped = 0;        // finish reason stop
@@ -38,6 +42,7 @@ struct EvaluatedRun {
 struct EvaluatedTask {
   int level = kLevels;
   std::uint64_t seed = 1, index = 0;  // the same seed and index give the same task
+  std::uint64_t timing = 0;           // 0: the task's own run times; else others
 };
 
 // The sampler's seed is changed with the task. Of `config` the limits of the context are set here.

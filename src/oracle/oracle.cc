@@ -25,6 +25,17 @@ std::string call_id(std::uint32_t number) {
 
 }  // namespace
 
+std::vector<std::size_t> needs_of(const TaskCall& call) {
+  std::vector<std::size_t> needs = call.after;
+  for (const TaskArgument& argument : call.arguments) {
+    if (argument.from) needs.push_back(*argument.from);
+  }
+  std::ranges::sort(needs);
+  const auto [begin, end] = std::ranges::unique(needs);
+  needs.erase(begin, end);
+  return needs;
+}
+
 Json result_as_argument(const std::string& text, const ToolSpec& tool,
                         const std::string& parameter) {
   const Json& schema = tool.parameters["properties"][parameter];
@@ -51,9 +62,9 @@ std::vector<PlannedCall> plan(const Task& task, const std::vector<ToolSpec>& too
     PlannedCall& planned = calls.emplace_back();
     Json arguments = Json::object();
     for (const TaskArgument& argument : call.arguments) {
-      arguments[argument.name] = argument.from ? Json("") : argument.value;
-      if (argument.from) planned.needs.push_back(*argument.from);
+      arguments[argument.name] = argument.value.is_null() ? Json("") : argument.value;
     }
+    planned.needs = needs_of(call);
     const auto tokens = vocabulary.encode(call.label).size() +
                         vocabulary.encode(format_call(call.tool, arguments)).size() + kMarkers;
     planned.write = per_token * static_cast<std::int64_t>(tokens);
@@ -156,9 +167,8 @@ std::optional<std::size_t> Oracle::next_call(const Session& session) const {
   for (std::size_t i = 0; i < task_->calls.size(); ++i) {
     const TaskCall& call = task_->calls[i];
     if (progress_[i].key) continue;
-    const bool callable = std::ranges::all_of(call.arguments, [&](const TaskArgument& argument) {
-      return !argument.from || succeeded(session, *argument.from) ||
-             (futures(session) && promised(session, *argument.from));
+    const bool callable = std::ranges::all_of(needs_of(call), [&](std::size_t need) {
+      return succeeded(session, need) || (futures(session) && promised(session, need));
     });
     if (!callable) continue;
     if (!best || ranks_[i] < ranks_[*best]) best = i;
@@ -185,19 +195,29 @@ void Oracle::write_call(const Session& session, std::size_t index) {
   const std::string id = new_id(session, call);
   if (!call.mistake.empty() && !std::exchange(progress_[index].mistake_made, true)) {
     mistaken_ = true;
-    return write_block(id, call.mistake);
+    return write_block(id, {}, call.mistake);
   }
   progress_[index].key = key;
   const ToolSpec& tool = *std::ranges::find(*tools_, call.tool, &ToolSpec::name);
   Json arguments = Json::object();
+  const auto id_of = [&](std::size_t i) { return session.calls()[*progress_[i].key].id; };
+  std::vector<std::size_t> after = call.after;
   for (const TaskArgument& argument : call.arguments) {
-    arguments[argument.name] =
-        !argument.from ? argument.value
-        : succeeded(session, *argument.from)
-            ? result_as_argument(delivered(session, *argument.from)->result, tool, argument.name)
-            : future_as_json("$" + session.calls()[*progress_[*argument.from].key].id);
+    Json& value = arguments[argument.name];
+    if (argument.from && !succeeded(session, *argument.from)) {
+      value = future_as_json("$" + id_of(*argument.from) + argument.path);
+      std::erase(after, *argument.from);  // the future says it
+    } else {
+      value =
+          argument.value.is_null()
+              ? result_as_argument(delivered(session, *argument.from)->result, tool, argument.name)
+              : argument.value;
+    }
   }
-  write_block(id, format_call(call.tool, arguments));
+  std::erase_if(after, [&](std::size_t i) { return succeeded(session, i); });
+  std::vector<std::string> ids;
+  for (const std::size_t i : after) ids.push_back(id_of(i));
+  write_block(id, ids, format_call(call.tool, arguments));
 }
 
 // The id names what is asked for: a small model first finds the next thing to do, and writes it
@@ -213,9 +233,13 @@ std::string Oracle::new_id(const Session& session, const TaskCall& call) const {
   return id;
 }
 
-void Oracle::write_block(std::string_view id, std::string_view code) {
+void Oracle::write_block(std::string_view id, const std::vector<std::string>& after,
+                         std::string_view code) {
   write(Marker::call);
-  write(id);
+  std::string header(id);
+  for (const std::string& before : after)
+    header += (header.size() == id.size() ? " after " : " ") + before;
+  write(header);
   write(Marker::head);
   write(code);
   write(Marker::end);
@@ -266,8 +290,8 @@ bool Oracle::write_report(const Session& session) {
     std::vector<bool> lost(progress_.size(), false);
     lost[best] = true;
     for (std::size_t i = best + 1; i < progress_.size(); ++i) {
-      for (const TaskArgument& argument : task_->calls[i].arguments) {
-        if (argument.from && lost[*argument.from]) lost[i] = true;
+      for (const std::size_t need : needs_of(task_->calls[i])) {
+        if (lost[need]) lost[i] = true;
       }
       if (!lost[i] || progress_[i].key || std::exchange(progress_[i].reported, true)) continue;
       text += not_run_line(task_->calls[i]);

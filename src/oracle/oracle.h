@@ -49,6 +49,9 @@ inline constexpr Time kTimePerToken = from_ms(10);
                                         const std::vector<ToolSpec>& tools,
                                         std::span<const PlannedCall> calls);
 
+// The task's calls that have to return before this one, in their order.
+[[nodiscard]] std::vector<std::size_t> needs_of(const TaskCall& call);
+
 // A result is text; for a parameter that is a number it is the number it spells.
 [[nodiscard]] Json result_as_argument(const std::string& text, const ToolSpec& tool,
                                       const std::string& parameter);
@@ -90,7 +93,8 @@ class Oracle {
   [[nodiscard]] bool succeeded(const Session& session, std::size_t index) const;
   void write_call(const Session& session, std::size_t index);
   [[nodiscard]] std::string new_id(const Session& session, const TaskCall& call) const;
-  void write_block(std::string_view id, std::string_view code);
+  void write_block(std::string_view id, const std::vector<std::string>& after,
+                   std::string_view code);
   void write_trap(const Session& session);
   [[nodiscard]] static bool futures(const Session& session);
   [[nodiscard]] bool promised(const Session& session, std::size_t index) const;

@@ -92,6 +92,40 @@ TEST(Oracle, AsWrittenKeepsTheUsersOrder) {
   }
 }
 
+// A recorded call: it comes after the first, whose result has the value that it takes.
+Task recorded() {
+  Task task{.user = "go",
+            .calls = {make_call("f", "1", 1000, R"({"n": ["seven"]})"),
+                      make_call("g", "seven", 1000, "two"), make_call("f", "3", 1000, "three")},
+            .say = {}};
+  task.calls[1].arguments[0].from = 0;
+  task.calls[1].arguments[0].path = ".n[0]";
+  task.calls[1].after = {0};
+  task.calls[2].after = {0, 1};
+  return task;
+}
+
+TEST(Oracle, RecordedCallsKeepTheirOrder) {
+  for (const Mode mode : kModes) {
+    const OracleRun out = run(mode, kTools, recorded());
+    ASSERT_EQ(out.calls.size(), 3U);
+    EXPECT_EQ(out.calls[1].arguments, Json({{"x", "seven"}}));
+    EXPECT_GE(*out.calls[1].emitted, *out.calls[0].delivered);
+    EXPECT_GE(*out.calls[2].emitted, *out.calls[1].delivered);
+  }
+}
+
+TEST(Oracle, InAsyncPlusTheRuntimeKeepsTheOrder) {
+  const OracleRun out = run(Mode::async_plus, kTools, recorded());
+  EXPECT_TRUE(
+      out.text.starts_with("[CALL]a[HEAD]f(x=\"1\")[END]"
+                           "[CALL]b[HEAD]g(x=$a.n[0])[END]"
+                           "[CALL]c after a b[HEAD]f(x=\"3\")[END]"))
+      << out.text;
+  ASSERT_EQ(out.calls.size(), 3U);
+  for (const CallRecord& call : out.calls) EXPECT_EQ(call.outcome, Outcome::returned);
+}
+
 TEST(Oracle, TheLongestRemainingPathFirst) {
   // The short call starts a chain that takes longer than the longest call.
   const std::vector<ToolSpec> tools = {make_tool("slow", 500), make_tool("quick", 50),

@@ -76,7 +76,8 @@ class Generator {
       : words_(words), level_(level), random_(random) {}
 
   TaskSequence sequence() {
-    const int count = std::max(random_.between(1, 6), random_.between(1, 6));
+    const int count = level_ >= 4 ? random_.between(3, 6)
+                                  : std::max(random_.between(1, 6), random_.between(1, 6));
     while (static_cast<int>(tools_.size()) < count) add_tool();
     TaskSequence result;
     for (const Tool& tool : tools_) result.tools.push_back(spec(tool));
@@ -107,7 +108,11 @@ class Generator {
         return words_.pick(random_) + " " + words_.pick(random_);
       case ValueKind::path: {
         string path = words_.pick(random_);
-        for (int i = random_.between(0, 1); i > 0; --i) path += "/" + words_.pick(random_);
+        for (int i = random_.between(0, level_ >= 4 ? 2 : 1); i > 0; --i) {
+          // A folder often has the name of what is in it.
+          const bool repeats = level_ >= 4 && random_.chance(0.15);
+          path += "/" + (repeats ? path.substr(path.rfind('/') + 1) : words_.pick(random_));
+        }
         if (random_.chance(0.6)) path += "." + string(random_.pick(kExtensions));
         return path;
       }
@@ -129,7 +134,8 @@ class Generator {
 
   // People ask several things about one file: now and then an earlier value comes again.
   Json argument_value(const Task& task, const Tool& tool, ValueKind kind) {
-    if (random_.chance(0.12) && !std::ranges::contains(task.calls, tool.name, &TaskCall::tool)) {
+    if (random_.chance(level_ >= 4 ? 0.3 : 0.12) &&
+        !std::ranges::contains(task.calls, tool.name, &TaskCall::tool)) {
       for (const auto& [said_kind, said] : said_) {
         if (said_kind == kind) return said;
       }
@@ -173,8 +179,9 @@ class Generator {
   void add_tool() {
     Tool tool;
     // Tools that share a verb are told apart by the rest.
-    tool.verb = !tools_.empty() && random_.chance(0.2) ? random_.pick(tools_).verb
-                                                       : word(kCommonVerbs, 0.4);
+    tool.verb = !tools_.empty() && random_.chance(level_ >= 4 ? 0.4 : 0.2)
+                    ? random_.pick(tools_).verb
+                    : word(kCommonVerbs, 0.4);
     tool.noun = word(kCommonNouns, 0.3);
     if (random_.chance(0.25)) {
       tool.noun = word(kAdjectives, 0.6) + " " + tool.noun;
@@ -328,7 +335,9 @@ class Generator {
       return out;
     }
     said_.clear();
-    int calls = level_ == 1 ? 1 : random_.between(1, random_.chance(0.5) ? 5 : 3);
+    int calls = level_ == 1   ? 1
+                : level_ >= 4 ? random_.between(2, 5)
+                              : random_.between(1, random_.chance(0.5) ? 5 : 3);
     // Mostly each tool once: which tool is meant a second time stands in the conversation, and
     // nothing is learned of the tool list.
     const auto next_tool = [&]() -> const Tool& {
@@ -342,7 +351,7 @@ class Generator {
       const Tool& tool = next_tool();
       string part = clause(out, tool, std::nullopt, nullptr);
       --calls;
-      while (calls > 0 && level_ >= 3 && random_.chance(0.35)) {
+      while (calls > 0 && level_ >= 3 && random_.chance(level_ >= 4 ? 0.5 : 0.35)) {
         const Tool& next = next_tool();
         part += chained(out, next);
         --calls;
@@ -499,8 +508,9 @@ std::uint64_t hash_word(string_view word) {
 }
 
 bool in_split(string_view word, Split split) {
-  // One word in eight is held out.
-  return (hash_word(word) % 8 == 0) == (split == Split::held_out);
+  // One word in eight is for testing, and one for validation.
+  const auto part = hash_word(word) % 8;
+  return split == (part == 0 ? Split::test : part == 1 ? Split::validation : Split::train);
 }
 
 bool is_lower_case(string_view word) {

@@ -3,7 +3,10 @@
 // so that a model learns to read the tool list instead of remembering it.
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <asynclm/engine.h>
@@ -14,9 +17,16 @@
 
 namespace asynclm {
 
-// Words that tasks may use. The split is by word: no name of a held-out task was ever seen in
+// Words that tasks may use. The split is by word: no name of a test task was ever seen in
 // training.
-enum class Split : std::uint8_t { train, held_out };
+enum class Split : std::uint8_t { train, validation, test };
+
+struct NamedSplit {
+  std::string_view name;
+  Split split;
+};
+inline constexpr std::array<NamedSplit, 3> kSplits = {
+    {{"train", Split::train}, {"validation", Split::validation}, {"test", Split::test}}};
 
 class WordList {
  public:
@@ -38,8 +48,9 @@ class WordList {
 
 // How hard the tasks are. 1: one call a task, several tasks in one conversation: which tool is
 // meant, and copying; 2: several independent calls, text to write; 3: chains, errors, two tasks in
-// one conversation.
-inline constexpr int kLevels = 3;
+// one conversation; 4: nearly all tasks have several calls, half of the calls are chained, tools
+// are alike and values come again.
+inline constexpr int kLevels = 4;
 
 [[nodiscard]] TaskSequence make_tasks(const WordList& words, int level, Random& random);
 

@@ -14,15 +14,17 @@ namespace asynclm {
 
 struct TaskArgument {
   std::string name;
-  Json value;                       // when `from` is empty
-  std::optional<std::size_t> from;  // the result of this call of the task is the value
+  Json value;                       // null: the result of `from`
+  std::optional<std::size_t> from;  // the call of the task whose result is or has the value
+  std::string path = {};            // where in that result: ".a[0]"; empty: all of it
 };
 
 struct TaskCall {
   std::string tool;
   std::vector<TaskArgument> arguments;
-  CallResult result;  // what the tool will return
-  Time duration{};    // and when: the model knows the tool's estimate only
+  std::vector<std::size_t> after = {};  // earlier calls that must have returned, besides `from`
+  CallResult result;                    // what the tool will return
+  Time duration{};                      // and when: the model knows the tool's estimate only
   // A call that the session rejects, written before the right one; empty: none. Nobody is to learn
   // to write it, but how to go on after it.
   std::string mistake = {};

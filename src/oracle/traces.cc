@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "oracle/traces.h"
+
+#include <algorithm>
+#include <cctype>
+#include <chrono>
+#include <exception>
+#include <filesystem>
+#include <format>
+#include <fstream>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+
+#include "cml/call_syntax.h"
+
+namespace asynclm {
+namespace {
+
+std::string usable_name(std::string name) {
+  std::ranges::replace_if(
+      name, [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); }, '_');
+  if (!is_identifier(name)) name.insert(0, "f_");
+  return name;
+}
+
+Json in_order(const Json& parameters, const Json& arguments) {
+  Json out = Json::object();
+  if (parameters.contains("properties")) {
+    for (const auto& [name, schema] : parameters["properties"].items()) {
+      if (arguments.contains(name)) out[name] = arguments[name];
+    }
+  }
+  for (const auto& [name, value] : arguments.items()) {
+    if (!out.contains(name)) out[name] = value;
+  }
+  return out;
+}
+
+Result<std::ifstream> open_data(const std::string& path) {
+  std::ifstream file(path);
+  if (file) return file;
+  return fail(ErrorCode::not_found,
+              std::format("cannot read '{}': it is of benchmark data as JSON lines, derived from "
+                          "the Berkeley Function Calling Leaderboard (ShishirPatil/gorilla)",
+                          path));
+}
+
+// A number or text within a result, and the path that leads to it, as futures write it.
+struct Leaf {
+  Json value;
+  std::string path;
+};
+
+void collect_leaves(const Json& value, const std::string& path, std::vector<Leaf>& out) {
+  if (value.is_object()) {
+    for (const auto& [name, child] : value.items()) {
+      // A name that is no identifier cannot be written in a path.
+      if (is_identifier(name)) collect_leaves(child, path + "." + name, out);
+    }
+  } else if (value.is_array()) {
+    for (std::size_t i = 0; i < value.size(); ++i) {
+      collect_leaves(value[i], std::format("{}[{}]", path, i), out);
+    }
+  } else if (value.is_string() || value.is_number()) {
+    out.push_back({value, path});
+  }
+}
+
+std::string as_text(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+class Reader {
+ public:
+  explicit Reader(const std::string& path)
+      : path_(path), folder_(std::filesystem::path(path).parent_path()) {}
+
+  Result<std::vector<Trace>> read() {
+    auto file = open_data(path_);
+    if (!file) return std::unexpected(file.error());
+    if (auto ok = read_times(); !ok) return std::unexpected(ok.error());
+    std::vector<Json> lines;
+    std::size_t number = 0;
+    try {
+      for (std::string text; std::getline(*file, text);) {
+        ++number;
+        lines.push_back(Json::parse(text));
+        declares_ = declares_ || text.contains("\"deps_");
+      }
+      std::vector<Trace> traces;
+      number = 0;
+      for (const Json& line : lines) {
+        ++number;
+        auto trace = trace_from(line);
+        if (!trace) return std::unexpected(trace.error());
+        traces.push_back(std::move(*trace));
+      }
+      return traces;
+    } catch (const std::exception& error) {
+      return fail(ErrorCode::invalid_argument,
+                  std::format("{}:{}: {}", path_, number, error.what()));
+    }
+  }
+
+ private:
+  Result<void> read_times() {
+    const auto path = folder_ / "function_times_ms.json";
+    std::ifstream file(path);
+    if (!file) return {};
+    try {
+      const Json times = Json::parse(file);
+      for (const auto& [name, ms] : times.items()) times_.emplace(name, ms.get<double>());
+    } catch (const std::exception& error) {
+      return fail(ErrorCode::invalid_argument, std::format("{}: {}", path.string(), error.what()));
+    }
+    return {};
+  }
+
+  void add_tool(const Json& function, std::vector<ToolSpec>& tools) const {
+    ToolSpec tool;
+    const auto name = function.at("name").get<std::string>();
+    tool.name = usable_name(name);
+    if (std::ranges::contains(tools, tool.name, &ToolSpec::name)) return;
+    tool.description = function.value("description", "");
+    tool.parameters = function.at("parameters");
+    if (const auto time = times_.find(name); time != times_.end()) {
+      tool.estimate = std::chrono::milliseconds(std::max(1L, std::lround(time->second)));
+    }
+    tools.push_back(std::move(tool));
+  }
+
+  Result<void> add_classes(const Json& names, std::vector<ToolSpec>& tools) {
+    if (functions_.is_null()) {
+      auto classes = open_data((folder_ / "multi_turn_functions.json").string());
+      if (!classes) return std::unexpected(classes.error());
+      functions_ = Json::parse(*classes);
+    }
+    for (const Json& name : names) {
+      for (const Json& function : functions_.at(name.get<std::string>())) {
+        add_tool(function, tools);
+      }
+    }
+    return {};
+  }
+
+  Result<Trace> trace_from(const Json& line) {
+    Trace trace;
+    trace.id = line.at("id").get<std::string>();
+    TaskSequence& sequence = trace.sequence;
+    if (line.contains("turns")) {
+      if (auto ok = add_classes(line.at("involved_classes"), sequence.tools); !ok) {
+        return std::unexpected(ok.error());
+      }
+      for (const Json& turn : line.at("turns")) {
+        Task& task = sequence.tasks.emplace_back();
+        for (const Json& text : turn.at("user")) {
+          task.user += (task.user.empty() ? "" : "\n") + text.get<std::string>();
+        }
+        add_calls(turn.at("calls"), sequence);
+      }
+    } else if (line.contains("subtasks")) {
+      if (auto ok = add_classes(line.at("classes_called"), sequence.tools); !ok) {
+        return std::unexpected(ok.error());
+      }
+      sequence.tasks.emplace_back().user = line.at("user").get<std::string>();
+      for (const Json& task : line.at("subtasks")) add_calls(task.at("calls"), sequence);
+    } else {
+      for (const Json& function : line.at("functions")) add_tool(function, sequence.tools);
+      Task& task = sequence.tasks.emplace_back();
+      for (const Json& message : line.at("messages")) {
+        if (message.at("role") == "user") task.user = message.at("content").get<std::string>();
+      }
+      add_calls(line.at("calls"), sequence);
+    }
+    return trace;
+  }
+
+  // Appends calls that know each other to the last task.
+  void add_calls(const Json& items, TaskSequence& sequence) const {
+    Task& task = sequence.tasks.back();
+    const std::size_t first = task.calls.size();
+    std::string said;  // by the user, so far
+    for (const Task& earlier : sequence.tasks) said += earlier.user + "\n";
+    std::vector<std::vector<Leaf>> leaves;  // of the results
+    std::unordered_map<std::string, std::size_t> last_of_class;
+    for (const Json& item : items) {
+      TaskCall call;
+      call.tool = usable_name(item.at("name").get<std::string>());
+      const auto tool = std::ranges::find(sequence.tools, call.tool, &ToolSpec::name);
+      const Json arguments = tool == sequence.tools.end()
+                                 ? item.at("args")
+                                 : in_order(tool->parameters, item.at("args"));
+      for (const auto& [name, value] : arguments.items()) {
+        call.arguments.push_back({.name = name, .value = value, .from = {}, .path = {}});
+      }
+      call.result.text = item.value("result", "");
+      call.duration = tool == sequence.tools.end() ? Time{} : Time(tool->estimate);
+      for (const char* key : {"deps_state", "deps_data"}) {
+        if (!item.contains(key)) continue;
+        for (const Json& index : item[key]) {
+          const auto before = index.get<std::size_t>();
+          if (before >= leaves.size()) {
+            throw std::out_of_range(std::format("{}: there is no earlier call {}", key, before));
+          }
+          call.after.push_back(first + before);
+        }
+      }
+      if (item.contains("class")) {
+        const auto [last, is_new] =
+            last_of_class.try_emplace(item["class"].get<std::string>(), task.calls.size());
+        if (!is_new && !declares_) call.after.push_back(last->second);
+        last->second = task.calls.size();
+      }
+      link_data_flow(call, first, leaves, said);
+      std::ranges::sort(call.after);
+      const auto [begin, end] = std::ranges::unique(call.after);
+      call.after.erase(begin, end);
+      std::vector<Leaf> result;
+      const Json json = Json::parse(call.result.text, nullptr, /*allow_exceptions=*/false);
+      if (!json.is_discarded()) collect_leaves(json, "", result);
+      leaves.push_back(std::move(result));
+      task.calls.push_back(std::move(call));
+    }
+  }
+
+  // Where an argument is a value of an earlier result, of the latest one that has it.
+  static void link_data_flow(TaskCall& call, std::size_t first,
+                             const std::vector<std::vector<Leaf>>& leaves,
+                             const std::string& said) {
+    for (TaskArgument& argument : call.arguments) {
+      if (!argument.value.is_string() && !argument.value.is_number()) continue;
+      const std::string text = as_text(argument.value);
+      // One character is found anywhere.
+      if (text.size() < 2 || said.contains(text)) continue;
+      for (std::size_t i = leaves.size(); i > 0 && !argument.from; --i) {
+        for (const Leaf& leaf : leaves[i - 1]) {
+          if (leaf.value != argument.value) continue;
+          argument.from = first + i - 1;
+          argument.path = leaf.path;
+          call.after.push_back(*argument.from);
+          break;
+        }
+      }
+    }
+  }
+
+  std::string path_;
+  std::filesystem::path folder_;
+  std::unordered_map<std::string, double> times_;
+  Json functions_;         // by class; read when the first line needs them
+  bool declares_ = false;  // some call of the file says what it depends on
+};
+
+}  // namespace
+
+Result<std::vector<Trace>> load_traces(const std::string& path) { return Reader(path).read(); }
+
+Json arguments_of(const TaskCall& call) {
+  Json arguments = Json::object();
+  for (const TaskArgument& argument : call.arguments) arguments[argument.name] = argument.value;
+  return arguments;
+}
+
+}  // namespace asynclm

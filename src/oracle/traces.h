@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Recorded function calls as tasks. A file has one JSON object a line, of one of these forms:
+//
+//   {id, messages: [{role, content}], functions, calls}                  one turn
+//   {id, involved_classes, turns: [{user: [text], calls}]}               several turns
+//   {id, user, classes_called, subtasks: [{calls}]}                      tasks side by side
+//
+// with functions {name, description, parameters: JSON Schema} and calls {name, args} that may have
+// `result` (text) and `class`, and declare what they depend on: `deps_state` and `deps_data`,
+// indices of earlier calls of their list. Files beside it have the functions of the classes,
+// multi_turn_functions.json {class: [function]}, and run times, function_times_ms.json
+// {function: ms}. The Berkeley Function Calling Leaderboard (ShishirPatil/gorilla) is available in
+// this form.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <asynclm/error.h>
+#include <asynclm/tool.h>
+
+#include "oracle/task.h"
+
+namespace asynclm {
+
+struct Trace {
+  std::string id;
+  TaskSequence sequence;  // one task a turn
+};
+
+// Characters that a call cannot have in a name (the dot of "math.sum") become '_'. Tools without a
+// time have ToolSpec's default estimate, and their calls run for as long as is estimated.
+//
+// A call comes after the calls that it declares; after those whose result has a value that it takes
+// and that the user has not said (data flow: with the path, where the value is all of a leaf of
+// the result); and, where no call of the file declares anything, after the call before it of the
+// same class.
+//
+// not_found names the file and where it comes from; invalid_argument names the line.
+[[nodiscard]] Result<std::vector<Trace>> load_traces(const std::string& path);
+
+// What a call is given; its arguments all have values.
+[[nodiscard]] Json arguments_of(const TaskCall& call);
+
+}  // namespace asynclm

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "oracle/traces.h"
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "oracle/traces_test_support.h"
+
+namespace asynclm {
+namespace {
+
+using Traces = TraceFolder;
+using Indices = std::vector<std::size_t>;
+
+constexpr const char* kClasses =
+    R"({"A": [{"name": "one", "parameters": {"properties": {"x": {"type": "string"}}}}],
+        "B": [{"name": "two", "parameters": {"properties": {"x": {"type": "string"}}}}]})";
+
+TEST_F(Traces, OneTurn) {
+  const auto traces = load_traces(write("s.jsonl", std::string(kTrace) + "\n"));
+  ASSERT_TRUE(traces) << traces.error().message;
+  ASSERT_EQ(traces->size(), 1U);
+  const Trace& trace = traces->front();
+  EXPECT_EQ(trace.id, "p_0");
+  ASSERT_EQ(trace.sequence.tasks.size(), 1U);
+  EXPECT_EQ(trace.sequence.tasks[0].user, "play Somebody");
+  EXPECT_EQ(trace.sequence.tools.front().name, "music_play");
+  EXPECT_EQ(arguments_of(trace.sequence.tasks[0].calls.front()).dump(),
+            R"({"artist":"Somebody","minutes":20})");
+}
+
+TEST_F(Traces, WhatCannotBeReadIsNamed) {
+  const auto missing = load_traces(path("none.jsonl"));
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().code, ErrorCode::not_found);
+  EXPECT_TRUE(missing.error().message.contains("none.jsonl"));
+  const auto bad = load_traces(write("bad.jsonl", std::string(kTrace) + "\n{\"id\": 1}\n"));
+  ASSERT_FALSE(bad);
+  EXPECT_TRUE(bad.error().message.contains("bad.jsonl:2: ")) << bad.error().message;
+  (void)write("multi_turn_functions.json", kClasses);
+  const auto loop = load_traces(write(
+      "loop.jsonl", R"({"id": "m", "user": "go", "classes_called": ["A"], "subtasks": [{"calls": [)"
+                    R"({"name": "one", "args": {}, "deps_state": [0]}]}]})"));
+  ASSERT_FALSE(loop);
+  EXPECT_TRUE(loop.error().message.contains("loop.jsonl:1: deps_state: there is no earlier call 0"))
+      << loop.error().message;
+}
+
+TEST_F(Traces, FunctionsAndTimesStandInFilesBesideIt) {
+  const std::string file = write(
+      "steps.jsonl",
+      R"({"id": "m_0", "user": "go", "classes_called": ["B", "A"], "subtasks": [{"calls": [)"
+      R"({"name": "two", "args": {}, "result": "7"}]}, {"calls": [{"name": "one", "args": {}}]}]})"
+      "\n");
+  const auto missing = load_traces(file);
+  ASSERT_FALSE(missing);
+  EXPECT_TRUE(missing.error().message.contains("multi_turn_functions.json"));
+  (void)write("multi_turn_functions.json", kClasses);
+  (void)write("function_times_ms.json", R"({"two": 41.6})");
+  const auto traces = load_traces(file);
+  ASSERT_TRUE(traces) << traces.error().message;
+  const TaskSequence& sequence = traces->front().sequence;
+  EXPECT_EQ(sequence.tools.at(0).name, "two");
+  EXPECT_EQ(sequence.tools.at(0).estimate, std::chrono::milliseconds(42));
+  EXPECT_EQ(sequence.tools.at(1).name, "one");
+  ASSERT_EQ(sequence.tasks.size(), 1U);
+  EXPECT_EQ(sequence.tasks[0].calls.at(0).result.text, "7");
+  EXPECT_EQ(sequence.tasks[0].calls.at(0).duration, std::chrono::milliseconds(42));
+  EXPECT_EQ(sequence.tasks[0].calls.at(1).tool, "one");
+}
+
+TEST_F(Traces, ACallComesAfterThoseWhoseValuesItTakes) {
+  (void)write("multi_turn_functions.json", kClasses);
+  const auto traces = load_traces(write(
+      "flow.jsonl",
+      R"({"id": "m", "involved_classes": ["A", "B"], "turns": [{"user": ["go to 94704"], "calls": [)"
+      R"({"name": "one", "args": {"x": "p"}, "result": "{\"a\": [{\"code\": \"W77\"}, 94704]}"},)"
+      R"({"name": "two", "args": {"x": "W77"}, "result": "null"},)"
+      R"({"name": "two", "args": {"x": "94704"}},)"
+      R"({"name": "one", "args": {"x": "q"}, "deps_state": [1]}]},)"
+      R"({"user": ["and", "then"], "calls": [{"name": "one", "args": {"x": "W77"}}]}]})"
+      "\n"));
+  ASSERT_TRUE(traces) << traces.error().message;
+  const auto& tasks = traces->front().sequence.tasks;
+  ASSERT_EQ(tasks.size(), 2U);
+  EXPECT_EQ(tasks[1].user, "and\nthen");
+  const auto& calls = tasks[0].calls;
+  EXPECT_EQ(calls.at(1).after, Indices{0});
+  EXPECT_EQ(calls[1].arguments[0].from, 0U);
+  EXPECT_EQ(calls[1].arguments[0].path, ".a[0].code");
+  EXPECT_EQ(calls[1].arguments[0].value, "W77");
+  EXPECT_TRUE(calls.at(2).after.empty()) << "the user has said it";
+  EXPECT_EQ(calls.at(3).after, Indices{1});
+  EXPECT_TRUE(tasks[1].calls.at(0).after.empty()) << "another turn";
+}
+
+TEST_F(Traces, WhereNothingIsDeclaredAClassKeepsItsOrder) {
+  (void)write("multi_turn_functions.json", kClasses);
+  const auto traces = load_traces(write(
+      "state.jsonl",
+      R"({"id": "m", "involved_classes": ["A", "B"], "turns": [{"user": ["go"], "calls": [)"
+      R"({"name": "one", "args": {}, "class": "A"}, {"name": "two", "args": {}, "class": "B"},)"
+      R"({"name": "one", "args": {}, "class": "A"}, {"name": "one", "args": {}, "class": "A"}]}]})"
+      "\n"));
+  ASSERT_TRUE(traces) << traces.error().message;
+  const auto& calls = traces->front().sequence.tasks.at(0).calls;
+  EXPECT_TRUE(calls.at(1).after.empty());
+  EXPECT_EQ(calls.at(2).after, Indices{0});
+  EXPECT_EQ(calls.at(3).after, Indices{2});
+}
+
+}  // namespace
+}  // namespace asynclm
