@@ -16,8 +16,8 @@
 #include "bench/policies.h"
 #include "cli/assets.h"
 #include "cli/commands.h"
+#include "cli/trace_options.h"
 #include "oracle/synthetic.h"
-#include "oracle/traces.h"
 
 namespace asynclm {
 namespace {
@@ -130,7 +130,7 @@ int BenchMonitorCommand::run() const {
 struct BenchPoliciesCommand {
   std::optional<std::string> model;
   std::string words = "/usr/share/dict/words";
-  std::vector<std::string> traces;
+  TraceOptions traces;
   int level = kLevels;
   std::size_t tasks = 2000;
   std::uint64_t seed = 1;
@@ -141,12 +141,12 @@ struct BenchPoliciesCommand {
 
 Result<std::vector<TaskSequence>> BenchPoliciesCommand::read() const {
   std::vector<TaskSequence> sequences;
-  for (const std::string& path : traces) {
-    auto some = load_traces(path);
-    if (!some) return std::unexpected(some.error());
-    for (Trace& trace : *some) sequences.push_back(std::move(trace.sequence));
+  if (!traces.files.empty()) {
+    auto recorded = traces.read();
+    if (!recorded) return std::unexpected(recorded.error());
+    for (Trace& trace : *recorded) sequences.push_back(std::move(trace.sequence));
+    return sequences;
   }
-  if (!traces.empty()) return sequences;
   const auto list = WordList::load(words, Split::test);
   if (!list) return std::unexpected(list.error());
   Random random(seed);
@@ -187,9 +187,7 @@ void add_policies_command(CLI::App& bench, int& exit_code) {
   CLI::App* sub =
       bench.add_subcommand("policies", "How good the orders are in which calls are written");
   const auto command = std::make_shared<BenchPoliciesCommand>();
-  auto* traces = sub->add_option("--traces", command->traces,
-                                 "Files of recorded calls (src/oracle/traces.h), and no synthetic "
-                                 "tasks");
+  CLI::Option* const traces = command->traces.add_to(*sub);
   sub->add_option("--level", command->level, "How hard the synthetic tasks are")
       ->check(CLI::Range(2, kLevels))
       ->excludes(traces)

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <charconv>
 #include <cstdint>
 #include <format>
 #include <fstream>
@@ -13,7 +14,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -21,6 +21,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/commands.h"
+#include "cli/trace_options.h"
 #include "oracle/sample_format.h"
 #include "oracle/synthetic.h"
 #include "oracle/traces.h"
@@ -40,62 +41,32 @@ struct DatasetCommand {
   std::string words = "/usr/share/dict/words";
   std::string out = "-";
   std::optional<std::uint64_t> samples;
-  std::vector<std::string> traces;
-  std::string only, without;
+  TraceOptions traces;
   int level = kLevels;
   std::uint64_t seed = 1;
   DatasetOptions options;
   std::string policy = "lpt";
+  std::vector<std::string> modes = {"async=70", "sync-parallel=15", "sync=15"};
   std::string format = "tokens";
   unsigned threads = 0;
   std::string split = "train";
 
   [[nodiscard]] int run();
-  [[nodiscard]] Result<std::vector<Trace>> read_traces() const;
 };
 
-// All texts of the JSON file, or of the part of it that a JSON pointer behind '#' leads to.
-Result<std::set<std::string>> read_ids(const std::string& where) {
-  const auto hash = where.find('#');
-  const std::string path = where.substr(0, hash);
-  std::ifstream file(path);
-  if (!file) return fail(ErrorCode::not_found, "cannot read '" + path + "'");
-  try {
-    Json json = Json::parse(file);
-    if (hash != std::string::npos) json = Json(json.at(Json::json_pointer(where.substr(hash + 1))));
-    std::set<std::string> ids;
-    for (const auto& [pointer, value] : json.flatten().items()) {
-      if (value.is_string()) ids.insert(value.get<std::string>());
-    }
-    return ids;
-  } catch (const std::exception& error) {
-    return fail(ErrorCode::invalid_argument, where + ": " + error.what());
+// "async=70"; without a number as much as any other without.
+Result<ModeShare> read_mode_share(const std::string& text) {
+  const auto equals = text.find('=');
+  const auto mode = parse_mode(text.substr(0, equals));
+  if (!mode) return std::unexpected(mode.error());
+  ModeShare out{.mode = *mode, .share = 1};
+  if (equals == std::string::npos) return out;
+  const char* const end = text.data() + text.size();
+  const auto read = std::from_chars(text.data() + equals + 1, end, out.share);
+  if (read.ec != std::errc() || read.ptr != end || !(out.share > 0 && out.share < 1e9)) {
+    return fail(ErrorCode::invalid_argument, text + ": expected MODE=SHARE, a positive number");
   }
-}
-
-Result<std::vector<Trace>> DatasetCommand::read_traces() const {
-  std::vector<Trace> all;
-  for (const std::string& path : traces) {
-    auto some = load_traces(path);
-    if (!some) return std::unexpected(some.error());
-    std::ranges::move(*some, std::back_inserter(all));
-  }
-  for (const std::string* list : {&only, &without}) {
-    if (list->empty()) continue;
-    const auto ids = read_ids(*list);
-    if (!ids) return std::unexpected(ids.error());
-    std::erase_if(all, [&](const Trace& t) { return ids->contains(t.id) != (list == &only); });
-  }
-  // A turn without calls teaches nothing that traces are for; the turns after it need it.
-  std::erase_if(all, [](const Trace& t) {
-    return std::ranges::all_of(t.sequence.tasks,
-                               [](const Task& task) { return task.calls.empty(); });
-  });
-  if (all.empty()) {
-    return fail(ErrorCode::invalid_argument,
-                "no trace is left: look at --traces, --only and --without");
-  }
-  return all;
+  return out;
 }
 
 struct Statistics {
@@ -127,12 +98,18 @@ int DatasetCommand::run() {
     std::cerr << "asynclm dataset: " << message << '\n';
     return kExitUsage;
   };
+  options.modes.clear();
+  for (const std::string& mode : modes) {
+    const auto share = read_mode_share(mode);
+    if (!share) return complain("--modes: " + share.error().message);
+    options.modes.push_back(*share);
+  }
   const auto vocab = load_vocabulary(vocabulary);
   if (!vocab) return complain(vocab.error().message);
   Result<std::vector<Trace>> recorded;
   std::optional<WordList> list;
-  if (!traces.empty()) {
-    recorded = read_traces();
+  if (!traces.files.empty()) {
+    recorded = traces.read();
     if (!recorded) return complain(recorded.error().message);
   } else {
     auto loaded = WordList::load(words, by_name(kSplits, &NamedSplit::split).at(split));
@@ -239,19 +216,17 @@ void add_dataset_command(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   sub->add_option("--samples", command->samples,
                   "samples to write (default: 1000, or one of each trace)");
-  auto* traces = sub->add_option("--traces", command->traces,
-                                 "files of recorded calls (src/oracle/traces.h), and no synthetic "
-                                 "tasks");
-  sub->add_option("--only", command->only,
-                  "take only these traces: a JSON file with ids, FILE or FILE#/json/pointer")
-      ->needs(traces);
-  sub->add_option("--without", command->without, "take all but these traces")->needs(traces);
+  CLI::Option* const traces = command->traces.add_to(*sub);
   sub->add_option("--level", command->level, "how hard the synthetic tasks are")
       ->check(CLI::Range(1, kLevels))
       ->excludes(traces)
       ->capture_default_str();
   sub->add_option("--policy", command->policy, "which callable call the teacher writes first")
       ->check(CLI::IsMember(by_name(kPolicies, &NamedPolicy::policy)))
+      ->capture_default_str();
+  sub->add_option("--modes", command->modes,
+                  "MODE=SHARE of the samples, of async, async+, sync-parallel and sync")
+      ->delimiter(',')
       ->capture_default_str();
   sub->add_option("--format", command->format, "what a line is")
       ->check(CLI::IsMember(by_name(kSampleFormats, &NamedFormat::format)))

@@ -17,7 +17,11 @@
 #include "cli/assets.h"
 #include "cli/commands.h"
 #include "cli/monitor_options.h"
+#include "cli/trace_options.h"
+#include "cml/call_syntax.h"
+#include "oracle/dataset.h"
 #include "oracle/evaluate.h"
+#include "oracle/synthetic.h"
 
 namespace asynclm {
 namespace {
@@ -26,8 +30,12 @@ struct EvalCommand {
   std::optional<std::string> model;
   int threads = 0;
   std::string words = "/usr/share/dict/words";
+  TraceOptions traces;
+  bool with_calls = false;
+  std::string stand_in = "ok";
+  std::int32_t context_tokens = 2048;
   std::vector<std::string> modes = {"sync", "sync-parallel", "async"};
-  std::uint64_t tasks = 200;
+  std::optional<std::uint64_t> tasks;
   std::uint64_t timings = 1;
   std::uint64_t seed = 1;
   int level = kLevels;
@@ -40,6 +48,13 @@ struct EvalCommand {
   [[nodiscard]] int run() const;
 };
 
+void add_calls(Task& task) {
+  task.user += "\nThe calls:\n";
+  for (const TaskCall& call : task.calls) {
+    task.user += format_call(call.tool, arguments_of(call)) + "\n";
+  }
+}
+
 double percent(std::int64_t part, std::int64_t whole) {
   return whole == 0 ? 100.0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole);
 }
@@ -49,12 +64,33 @@ int EvalCommand::run() const {
     std::cerr << "asynclm eval: " << message << '\n';
     return kExitUsage;
   };
-  const auto list = WordList::load(words, Split::test);
-  if (!list) return complain(list.error().message);
+  Result<std::vector<Trace>> recorded;
+  std::optional<WordList> list;
+  if (!traces.files.empty()) {
+    recorded = traces.read();
+    if (!recorded) return complain(recorded.error().message);
+  } else {
+    auto loaded = WordList::load(words, Split::test);
+    if (!loaded) return complain(loaded.error().message);
+    list = std::move(*loaded);
+  }
+  const std::uint64_t count =
+      list ? tasks.value_or(200)
+           : std::min<std::uint64_t>(tasks.value_or(UINT64_MAX), recorded->size());
+  const auto task = [&](std::uint64_t index, std::uint64_t timing) {
+    Random random = random_for_sample(seed, index);
+    TaskSequence sequence = list ? make_tasks(*list, level, random) : (*recorded)[index].sequence;
+    if (timing > 0) {
+      Random times = random_for_sample(seed + timing, index);
+      draw_times(sequence, times);
+    }
+    if (with_calls) add_calls(sequence.tasks.front());
+    return sequence;
+  };
   const auto path = find_model(model);
   if (!path) return complain(path.error().message);
-  const auto engine =
-      make_llama_engine({.model_path = *path, .context_tokens = 2048, .threads = threads});
+  const auto engine = make_llama_engine(
+      {.model_path = *path, .context_tokens = context_tokens, .threads = threads});
   if (!engine) return complain(engine.error().message);
   std::ofstream failed;
   if (!failures.empty()) {
@@ -62,7 +98,7 @@ int EvalCommand::run() const {
     if (!failed) return complain("cannot write '" + failures + "'");
   }
   nlohmann::ordered_json report = {{"model", *path},
-                                   {"tasks", tasks},
+                                   {"tasks", count},
                                    {"timings", timings},
                                    {"seed", seed},
                                    {"level", level},
@@ -78,15 +114,21 @@ int EvalCommand::run() const {
     const auto mode = parse_mode(name);
     if (!mode) return complain(mode.error().message);
     Score score;
-    std::uint64_t passed = 0;  // tasks that are right at all timings
+    std::uint64_t passed = 0;    // tasks that are right at all timings
+    std::uint64_t too_long = 0;  // tasks whose prompt does not fit into the context
     SessionConfig config = monitor.config(*mode);
     config.max_generated = max_tokens;
-    for (std::uint64_t index = 0; index < tasks; ++index) {
+    for (std::uint64_t index = 0; index < count; ++index) {
       bool is_right = true;
       for (std::uint64_t timing = 0; timing < timings; ++timing) {
-        const auto run = evaluate(**engine, *list,
-                                  {.level = level, .seed = seed, .index = index, .timing = timing},
-                                  config, {.temperature = temperature, .seed = seed});
+        const auto run = evaluate(**engine, task(index, timing),
+                                  list ? std::to_string(index) : (*recorded)[index].id, stand_in,
+                                  config, {.temperature = temperature, .seed = seed + index});
+        if (!run && run.error().code == ErrorCode::limit_exceeded) {
+          ++too_long;
+          is_right = false;
+          break;
+        }
         if (!run) {
           std::cerr << "asynclm eval: task " << index << ": " << run.error().message << '\n';
           return kExitFailed;
@@ -97,8 +139,8 @@ int EvalCommand::run() const {
       }
       passed += is_right ? 1 : 0;
       if (isatty(STDERR_FILENO) == 1) {
-        std::cerr << std::format("\r{} {} of {}\x1b[K", name, index + 1, tasks)
-                  << (index + 1 < tasks ? "" : "\r\x1b[K") << std::flush;
+        std::cerr << std::format("\r{} {} of {}\x1b[K", name, index + 1, count)
+                  << (index + 1 < count ? "" : "\r\x1b[K") << std::flush;
       }
     }
     if (json) {
@@ -113,6 +155,7 @@ int EvalCommand::run() const {
                                {"traps", score.traps},
                                {"traps_right", score.traps_right},
                                {"passed_at_all_timings", passed},
+                               {"too_long", too_long},
                                {"forged", score.forged},
                                {"answers_right", score.answers_right},
                                {"stopped", score.stopped},
@@ -122,7 +165,7 @@ int EvalCommand::run() const {
       std::cout << std::format("{:<13}{:>6}", name, score.runs);
       for (const double share :
            {percent(score.calls_right, score.calls), percent(score.runs_right, score.runs),
-            percent(static_cast<std::int64_t>(passed), static_cast<std::int64_t>(tasks)),
+            percent(static_cast<std::int64_t>(passed), static_cast<std::int64_t>(count - too_long)),
             percent(score.answers_right, score.runs), percent(score.stopped, score.runs),
             percent(score.choices_right, score.choices), percent(score.traps_right, score.traps)}) {
         std::cout << std::format("{:>7.1f} %", share);
@@ -130,6 +173,10 @@ int EvalCommand::run() const {
       std::cout << std::format("{:>9}{:>9}{:>9}{:>9}\n", score.invented, score.repeated,
                                score.refused, score.forged)
                 << std::flush;
+      if (too_long > 0) {
+        std::cout << std::format(
+            "  without {} tasks whose prompt does not fit into the context (--ctx)\n", too_long);
+      }
     }
   }
   if (json) std::cout << report.dump(2) << '\n';
@@ -140,20 +187,29 @@ int EvalCommand::run() const {
 
 void add_eval_command(CLI::App& app, int& exit_code) {
   auto command = std::make_shared<EvalCommand>();
-  CLI::App* sub =
-      app.add_subcommand("eval", "accuracy of a model on synthetic tasks with unseen names");
+  CLI::App* sub = app.add_subcommand(
+      "eval", "accuracy of a model on synthetic tasks with unseen names, or on recorded calls");
   sub->add_option("--model", command->model, "GGUF file (default: the model that asynclm ships)");
   sub->add_option("--mode", command->modes, "modes to run")->delimiter(',')->capture_default_str();
-  sub->add_option("--tasks", command->tasks, "tasks a mode")
-      ->check(CLI::Range(1, 1'000'000))
+  sub->add_option("--tasks", command->tasks, "tasks a mode (default: 200, or all traces)")
+      ->check(CLI::Range(1, 1'000'000));
+  CLI::Option* const traces = command->traces.add_to(*sub);
+  sub->add_flag("--with-calls", command->with_calls,
+                "add the right calls to the user's message (the paper's latency protocol)")
+      ->needs(traces);
+  sub->add_option("--stand-in", command->stand_in, "the result of recorded calls without one")
+      ->capture_default_str();
+  sub->add_option("--ctx", command->context_tokens, "context size in tokens")
+      ->check(CLI::Range(256, 1 << 20))
       ->capture_default_str();
   sub->add_option("--timings", command->timings,
                   "run each task so often, with other run times: pass^N is the share of tasks that "
                   "are right every time")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
-  sub->add_option("--level", command->level, "how hard the tasks are")
+  sub->add_option("--level", command->level, "how hard the synthetic tasks are")
       ->check(CLI::Range(1, kLevels))
+      ->excludes(traces)
       ->capture_default_str();
   sub->add_option("--seed", command->seed, "of the tasks and of sampling")->capture_default_str();
   sub->add_option("--temperature", command->temperature, "0 = greedy")

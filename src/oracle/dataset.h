@@ -45,7 +45,14 @@ struct Sample {
   Time makespan{};
 };
 
+struct ModeShare {
+  Mode mode;
+  double share;  // of the samples; any positive numbers
+};
+
 struct DatasetOptions {
+  // Interrupts in mid-generation are what is hardest to learn.
+  std::vector<ModeShare> modes = {{Mode::async, 70}, {Mode::sync_parallel, 15}, {Mode::sync, 15}};
   Policy policy = Policy::lpt;
   std::int32_t max_tokens = 1024;  // longer samples are left out
   std::string stand_in = "ok";     // the result of calls whose result is not recorded

@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "oracle/dataset.h"
+#include "oracle/accept.h"
 #include "oracle/oracle.h"
 #include "oracle/simulator.h"
 
@@ -69,6 +69,12 @@ std::multiset<std::string> expected_answer(const Task& task,
   return result;
 }
 
+bool fits(const TaskCall& right, const Expected& expected, const CallRecord& call) {
+  return expected.call.name == call.name &&
+         (right.accept.is_null() ? expected.call.arguments == call.arguments
+                                 : accepts(right.accept, call.arguments));
+}
+
 // Whether the model could write the call, made or not, at the time.
 bool is_ready(const Session& session, const std::vector<Expected>& expected, const Expected& e,
               Time now) {
@@ -99,11 +105,19 @@ void score_choice(const Session& session, const std::vector<Expected>& expected,
   score.choices_right += best ? 1 : 0;
 }
 
-void score_trap(const Session& session, const std::vector<Expected>& expected, Time now,
-                Score& score) {
+void score_trap(const Session& session, const Task& task, const std::vector<Expected>& expected,
+                Time now, Score& score) {
+  // In sync-parallel what is written was not dispatched, and so not matched, before the trap.
+  const auto is_written = [&](std::size_t i) {
+    return std::ranges::any_of(session.calls(), [&](const CallRecord& call) {
+      return fits(task.calls[i], expected[i], call);
+    });
+  };
   ++score.traps;
-  const bool is_early = std::ranges::any_of(
-      expected, [&](const Expected& e) { return !e.made && is_ready(session, expected, e, now); });
+  bool is_early = false;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    is_early = is_early || (!is_written(i) && is_ready(session, expected, expected[i], now));
+  }
   score.traps_right += is_early ? 0 : 1;
 }
 
@@ -140,30 +154,26 @@ Score& Score::operator+=(const Score& other) {
   return *this;
 }
 
-Result<EvaluatedRun> evaluate(Engine& engine, const WordList& words, const EvaluatedTask& which,
-                              SessionConfig config, SamplingParams sampling) {
-  Random random(Random(which.seed + which.index * 0x9E3779B97F4A7C15ULL).next());
-  TaskSequence sequence = make_tasks(words, which.level, random);
-  if (which.timing > 0) {
-    Random times(Random(which.seed + which.timing).next() + which.index);
-    draw_times(sequence, times);
+Result<EvaluatedRun> evaluate(Engine& engine, TaskSequence sequence, const std::string& name,
+                              const std::string& stand_in, SessionConfig config,
+                              const SamplingParams& sampling) {
+  Task& task = sequence.tasks.front();
+  for (TaskCall& call : task.calls) {
+    if (call.result.text.empty()) call.result.text = stand_in;
   }
-  const Task& task = sequence.tasks.front();
   std::vector<Expected> expected = solution(task, sequence.tools);
 
   config.context_tokens = engine.info().context_tokens;
   auto session =
       Session::create(engine.vocabulary(), sequence.tools, {{"user", task.user}}, config);
   if (!session) return std::unexpected(session.error());
-  sampling.seed += which.index;
   const auto id = engine.create(sampling);
   if (!id) return std::unexpected(id.error());
 
   const auto tool = [&](CallKey key, const CallRecord& call) -> SimulatedReturn {
     for (std::size_t i = 0; i < expected.size(); ++i) {
       Expected& e = expected[i];
-      if (!e.possible || e.made || e.call.name != call.name) continue;
-      if (e.call.arguments != call.arguments) continue;
+      if (!e.possible || e.made || !fits(task.calls[i], e, call)) continue;
       e.made = key;
       e.call.id = call.id;
       return {task.calls[i].duration, task.calls[i].result};
@@ -177,7 +187,7 @@ Result<EvaluatedRun> evaluate(Engine& engine, const WordList& words, const Evalu
       simulate(*session, engine, *id, Time{}, kCosts, tool, [&](const Event& event) {
         delivered += std::holds_alternative<InterruptDelivered>(event.what) ? 1 : 0;
         if (std::holds_alternative<Trapped>(event.what) && config.mode != Mode::sync) {
-          score_trap(*session, expected, event.time, score);
+          score_trap(*session, task, expected, event.time, score);
         }
       });
   engine.drop(*id);
@@ -205,8 +215,8 @@ Result<EvaluatedRun> evaluate(Engine& engine, const WordList& words, const Evalu
                      score.stopped == 1 && score.invented == 0;
   score.runs_right = right ? 1 : 0;
 
-  run.transcript = std::format("task {} mode {} {}\n", which.index, to_string(config.mode),
-                               right ? "right" : "WRONG");
+  run.transcript =
+      std::format("task {} mode {} {}\n", name, to_string(config.mode), right ? "right" : "WRONG");
   for (const Token token : session->context()) {
     run.transcript += engine.vocabulary().spelling(token);
   }

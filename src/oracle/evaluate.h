@@ -10,7 +10,7 @@
 #include <asynclm/error.h>
 #include <asynclm/session.h>
 
-#include "oracle/synthetic.h"
+#include "oracle/task.h"
 
 namespace asynclm {
 
@@ -19,7 +19,7 @@ struct Score {
   std::int64_t runs = 0;
   std::int64_t runs_right = 0;   // every call right, none extra, order kept, answer right, stopped
   std::int64_t calls = 0;        // expected, plus those that should not have been made
-  std::int64_t calls_right = 0;  // name and all arguments equal to an expected call's
+  std::int64_t calls_right = 0;  // name and arguments are an expected call's (oracle/accept.h)
   std::int64_t calls_extra = 0;  // made, but not expected (wrong name or value, or made twice)
   std::int64_t refused = 0;      // of those: malformed, unknown function or invalid arguments
   std::int64_t repeated = 0;     // of those: an earlier call once more
@@ -39,15 +39,10 @@ struct EvaluatedRun {
   std::string transcript;  // for people: task, context, what was expected
 };
 
-struct EvaluatedTask {
-  int level = kLevels;
-  std::uint64_t seed = 1, index = 0;  // the same seed and index give the same task
-  std::uint64_t timing = 0;           // 0: the task's own run times; else others
-};
-
-// The sampler's seed is changed with the task. Of `config` the limits of the context are set here.
-[[nodiscard]] Result<EvaluatedRun> evaluate(Engine& engine, const WordList& words,
-                                            const EvaluatedTask& which, SessionConfig config,
-                                            SamplingParams sampling);
+// The first task of the sequence; `name` stands in the transcript. Calls without a result return
+// `stand_in`. Of `config` the limit of the context is set here.
+[[nodiscard]] Result<EvaluatedRun> evaluate(Engine& engine, TaskSequence sequence,
+                                            const std::string& name, const std::string& stand_in,
+                                            SessionConfig config, const SamplingParams& sampling);
 
 }  // namespace asynclm

@@ -30,6 +30,7 @@ struct TaskCall {
   std::string mistake = {};
   // What the call gets its id from: a name of what the user asks for. Empty: a, b, c, …
   std::string label = {};
+  Json accept = {};  // not null: all values that are right (oracle/accept.h)
 };
 
 struct Task {

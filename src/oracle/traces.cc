@@ -194,6 +194,7 @@ class Reader {
       for (const auto& [name, value] : arguments.items()) {
         call.arguments.push_back({.name = name, .value = value, .from = {}, .path = {}});
       }
+      if (item.contains("accept")) call.accept = item["accept"];
       call.result.text = item.value("result", "");
       call.duration = tool == sequence.tools.end() ? Time{} : Time(tool->estimate);
       for (const char* key : {"deps_state", "deps_data"}) {

@@ -6,11 +6,11 @@
 //   {id, user, classes_called, subtasks: [{calls}]}                      tasks side by side
 //
 // with functions {name, description, parameters: JSON Schema} and calls {name, args} that may have
-// `result` (text) and `class`, and declare what they depend on: `deps_state` and `deps_data`,
-// indices of earlier calls of their list. Files beside it have the functions of the classes,
-// multi_turn_functions.json {class: [function]}, and run times, function_times_ms.json
-// {function: ms}. The Berkeley Function Calling Leaderboard (ShishirPatil/gorilla) is available in
-// this form.
+// `result` (text), `class` and `accept` (oracle/accept.h), and declare what they depend on:
+// `deps_state` and `deps_data`, indices of earlier calls of their list. Files beside it have the
+// functions of the classes, multi_turn_functions.json {class: [function]}, and run times,
+// function_times_ms.json {function: ms}. The Berkeley Function Calling Leaderboard
+// (ShishirPatil/gorilla) is available in this form.
 #pragma once
 
 #include <string>
