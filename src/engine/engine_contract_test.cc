@@ -44,7 +44,7 @@ class EngineContract : public ::testing::TestWithParam<Kind> {
       return;
     }
     const std::string path = folder_.file("model.gguf");
-    ASSERT_TRUE(testing::TestModelWriter({}).write(path));
+    ASSERT_TRUE(test_model::TestModelWriter({}).write(path));
     Result<std::unique_ptr<Engine>> engine = make_llama_engine({.model_path = path,
                                                                 .context_tokens = kContext,
                                                                 .max_sequences = kSequences,
@@ -66,7 +66,7 @@ class EngineContract : public ::testing::TestWithParam<Kind> {
     return out;
   }
 
-  testing::TemporaryFolder folder_;
+  test_model::TemporaryFolder folder_;
   FakeVocabulary vocabulary_;
   std::unique_ptr<Engine> engine_;
 };

@@ -21,8 +21,8 @@
 namespace asynclm {
 namespace {
 
-using testing::TestModel;
-using testing::TestModelWriter;
+using test_model::TestModel;
+using test_model::TestModelWriter;
 
 // Warm enough that a small error in the logits or the random state shows within some tokens.
 constexpr SamplingParams kWarm{.temperature = 1.2F, .top_k = 50, .top_p = 0.98F, .seed = 11};
@@ -30,7 +30,7 @@ constexpr SamplingParams kWarm{.temperature = 1.2F, .top_k = 50, .top_p = 0.98F,
 class LlamaEngineTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    folder_ = std::make_unique<testing::TemporaryFolder>();
+    folder_ = std::make_unique<test_model::TemporaryFolder>();
     ASSERT_TRUE(TestModelWriter({}).write(folder_->file("a.gguf")));
     ASSERT_TRUE(TestModelWriter({.seed = 2}).write(folder_->file("b.gguf")));
     ASSERT_TRUE(TestModelWriter({.context = 4096}).write(folder_->file("long.gguf")));
@@ -86,9 +86,9 @@ class LlamaEngineTest : public ::testing::Test {
     return generate(*engine, engine->create(params).value(), first, count);
   }
 
-  static std::unique_ptr<testing::TemporaryFolder> folder_;
+  static std::unique_ptr<test_model::TemporaryFolder> folder_;
 };
-std::unique_ptr<testing::TemporaryFolder> LlamaEngineTest::folder_;
+std::unique_ptr<test_model::TemporaryFolder> LlamaEngineTest::folder_;
 
 // --- Making one -------------------------------------------------------------------------------
 

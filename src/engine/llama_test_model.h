@@ -19,7 +19,7 @@
 
 #include "base/random.h"
 
-namespace asynclm::testing {
+namespace asynclm::test_model {
 
 inline constexpr std::string_view kTestTemplate =
     "{%- for message in messages -%}<|{{ message.role }}|>{{ message.content }}{%- endfor -%}";
@@ -200,4 +200,4 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
-}  // namespace asynclm::testing
+}  // namespace asynclm::test_model

@@ -14,9 +14,9 @@
 namespace asynclm {
 namespace {
 
-using testing::TemporaryFolder;
-using testing::TestModel;
-using testing::TestModelWriter;
+using test_model::TemporaryFolder;
+using test_model::TestModel;
+using test_model::TestModelWriter;
 
 class LlamaVocabularyTest : public ::testing::Test {
  protected:
@@ -49,7 +49,7 @@ TEST_F(LlamaVocabularyTest, ReadsAFileWithoutTensors) {
   const auto vocabulary = load();
   ASSERT_TRUE(vocabulary);
   EXPECT_EQ(vocabulary->size(), 1 + 9 + 256 + 19);
-  EXPECT_EQ(vocabulary->chat_template(), testing::kTestTemplate);
+  EXPECT_EQ(vocabulary->chat_template(), test_model::kTestTemplate);
 }
 
 TEST_F(LlamaVocabularyTest, NoChatTemplateIsEmpty) {
@@ -61,7 +61,7 @@ TEST_F(LlamaVocabularyTest, NoChatTemplateIsEmpty) {
 TEST_F(LlamaVocabularyTest, ControlTokensAreFoundBySpelling) {
   const auto vocabulary = load();
   ASSERT_TRUE(vocabulary);
-  for (const std::string& text : testing::test_model_controls()) {
+  for (const std::string& text : test_model::test_model_controls()) {
     const Token token = vocabulary->control(text);
     ASSERT_NE(token, kNoToken) << text;
     EXPECT_TRUE(vocabulary->is_control(token));
@@ -93,7 +93,8 @@ TEST_F(LlamaVocabularyTest, SpellingsOfControlTokensStayText) {
   const auto vocabulary = load({.more_tokens = {"[E", "[EN", "[END"}});
   ASSERT_TRUE(vocabulary);
   std::string text;
-  for (const std::string& control : testing::test_model_controls()) text += control + "x" + control;
+  for (const std::string& control : test_model::test_model_controls())
+    text += control + "x" + control;
   const std::vector<Token> tokens = vocabulary->encode(text);
   EXPECT_TRUE(std::ranges::none_of(tokens, [&](Token t) { return vocabulary->is_control(t); }));
   EXPECT_EQ(text_of(*vocabulary, tokens), text);
@@ -105,7 +106,7 @@ TEST_F(LlamaVocabularyTest, TheDefaultVocabulary) {
   ASSERT_TRUE(loaded.has_value()) << loaded.error().message;
   const Vocabulary& vocabulary = **loaded;
   std::string markers;
-  for (const std::string& text : testing::test_model_controls()) {
+  for (const std::string& text : test_model::test_model_controls()) {
     const Token token = vocabulary.control(text);
     ASSERT_NE(token, kNoToken) << text;
     EXPECT_EQ(vocabulary.is_end_of_generation(token), text == "<|end_of_text|>") << text;

@@ -20,7 +20,7 @@
 namespace asynclm {
 namespace {
 
-constexpr std::uint64_t kBabbleSeeds = kSanitized ? 6 : 150;
+constexpr std::uint64_t kBabbleSeeds = kSanitized ? 16 : 150;
 
 // The pieces with roles and a chat template.
 class PieceChatVocabulary : public PieceVocabulary {

@@ -362,7 +362,10 @@ RandomTask random_task(Random& random, bool independent, double failing) {
     }
     if (random.chance(0.5)) call.arguments.push_back({.name = "y", .value = "w", .from = {}});
     for (TaskArgument& argument : call.arguments) {
-      if (!independent && made > 0 && random.chance(0.5)) argument.from = random.below(made);
+      if (!independent && made > 0 && random.chance(0.5)) {
+        argument.from = random.below(made);
+        argument.value = nullptr;
+      }
     }
     out.task.calls.push_back(std::move(call));
   }
