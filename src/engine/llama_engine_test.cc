@@ -325,7 +325,7 @@ TEST_F(LlamaEngineTest, AbortRollsBackAndTheSequenceGoesOn) {
   // Until a request comes while libllama computes. Calls that are over before count as done.
   bool within = false;
   const std::vector<Token> more = prompt(2000, 2);
-  for (int round = 0; round < 100 && !within; ++round) {
+  for (int round = 0; round < 20'000 && !within; ++round) {
     Token sampled = kNoToken;
     const DecodeItem item{id, more, true, {}};
     const Result<void> done = engine->decode({&item, 1}, {&sampled, 1});
