@@ -36,7 +36,8 @@ def run_tokenizer(args):
     tokenizer.main(args.words, args.out)
 
 
-def run_pretrain(args):
+def training_options(args):
+    """Sets PyTorch up; returns the trainer's options that were given."""
     restart_with_environment()
     import torch
 
@@ -47,7 +48,13 @@ def run_pretrain(args):
     except (RuntimeError, AssertionError) as error:
         raise SystemExit(f"--device {args.device}: {error}") from error
     torch.set_num_threads(args.threads)
-    options = {k: getattr(args, k) for k in trainer.DEFAULTS if getattr(args, k) is not None}
+    return {k: getattr(args, k) for k in trainer.DEFAULTS if getattr(args, k, None) is not None}
+
+
+def run_pretrain(args):
+    options = training_options(args)
+    from . import trainer
+
     run = trainer.Trainer(args.run, args.config, [trainer.parse_stage(s) for s in args.stage], args.valid,
                           options, args.start, args.compile, args.device)
     run.train(args.log_steps, args.checkpoint_minutes, args.valid_minutes, args.max_steps)
@@ -60,13 +67,9 @@ def run_prepare(args):
 
 
 def run_finetune(args):
-    restart_with_environment()
-    import torch
-
+    options = training_options(args)
     from . import finetune, trainer
 
-    torch.set_num_threads(args.threads)
-    options = {k: getattr(args, k) for k in trainer.DEFAULTS if getattr(args, k, None) is not None}
     finetune.main(args.base, args.run, [trainer.parse_stage(s) for s in args.stage], args.valid, options, args.lora,
                   args.device, args.log_steps, args.checkpoint_minutes, args.valid_minutes, args.max_steps)
 
@@ -115,50 +118,41 @@ def parse():
         p.set_defaults(function=function)
         return p
 
+    def training(name, function, text, checkpoint_minutes, valid_minutes):
+        p = command(name, function, text)
+        p.add_argument("--run", required=True, help="folder of the checkpoint and the log")
+        p.add_argument("--stage", action="append", required=True, metavar="FILE[,FILE…]:MILLION_TOKENS")
+        p.add_argument("--valid", nargs="*", default=[], metavar="FILE")
+        p.add_argument("--threads", type=int, default=cores)
+        p.add_argument("--device", default="cpu", help="as PyTorch names it: cpu, cuda")
+        p.add_argument("--log-steps", type=int, default=10)
+        p.add_argument("--checkpoint-minutes", type=float, default=checkpoint_minutes)
+        p.add_argument("--valid-minutes", type=float, default=valid_minutes)
+        p.add_argument("--max-steps", type=int)
+        p.add_argument("--precision", choices=["auto", "f32", "bf16"], help="of products; auto: bf16 where it is faster")
+        for option, kind in (("lr", float), ("step_tokens", int), ("micro_tokens", int), ("warmup", float), ("decay", float),
+                             ("clip", float), ("decision_weight", float), ("seed", int)):
+            p.add_argument("--" + option.replace("_", "-"), type=kind)
+        return p
+
     p = command("nano", run_nano, "make the default model: data, training, export, checks; goes on where it stopped")
     p.add_argument("--run", default=ROOT / "train" / "runs" / "nano", help="folder of the data, checkpoint and log")
     p.add_argument("--out", default=ROOT / "models" / "asynclm-nano.gguf", help="the model file")
     p.add_argument("--threads", type=int, default=cores)
     p.add_argument("--program", help="the asynclm that makes the data; without it, ./dev builds it")
-    p = command("pretrain", run_pretrain, "train, or go on with a training")
-    p.add_argument("--run", required=True, help="folder of the checkpoint and the log")
+    p = training("pretrain", run_pretrain, "train, or go on with a training", 2, 4)
     p.add_argument("--config", default="nano", help="model shape: tiny, nano, nano64, micro")
-    p.add_argument("--stage", action="append", required=True, metavar="FILE[,FILE…]:MILLION_TOKENS")
-    p.add_argument("--valid", nargs="*", default=[], metavar="FILE")
-    p.add_argument("--threads", type=int, default=cores)
-    p.add_argument("--device", default="cpu", help="as PyTorch names it: cpu, cuda")
     p.add_argument("--start", metavar="FILE",
                    help="begin from another run's checkpoint, or from the weights of a GGUF that 'export' wrote")
     p.add_argument("--compile", action="store_true", help="torch.compile the blocks (needs g++ and headers)")
-    p.add_argument("--log-steps", type=int, default=10)
-    p.add_argument("--checkpoint-minutes", type=float, default=2)
-    p.add_argument("--valid-minutes", type=float, default=4)
-    p.add_argument("--max-steps", type=int)
-    p.add_argument("--precision", choices=["auto", "f32", "bf16"], help="of products; auto: bf16 where it is faster")
     p.add_argument("--optimizer", choices=["muon", "adamw"])
-    for name, kind in (("lr", float), ("embd_lr", float), ("step_tokens", int), ("micro_tokens", int),
-                       ("warmup", float), ("decay", float), ("clip", float), ("decision_weight", float),
-                       ("seed", int)):
-        p.add_argument("--" + name.replace("_", "-"), type=kind)
+    p.add_argument("--embd-lr", type=float)
     p = command("prepare", run_prepare, "add the markers to a model in Hugging Face's format")
     p.add_argument("--model", required=True, help="folder of the model and its tokenizer")
     p.add_argument("--out", required=True, help="folder of the new one, and of vocab.gguf for asynclm dataset")
-    p = command("finetune", run_finetune, "teach a prepared model, or go on with it")
+    p = training("finetune", run_finetune, "teach a prepared model, or go on with it", 10, 10)
     p.add_argument("--base", required=True, help="folder that 'prepare' wrote")
-    p.add_argument("--run", required=True, help="folder of the checkpoint and the log")
-    p.add_argument("--stage", action="append", required=True, metavar="FILE[,FILE…]:MILLION_TOKENS")
-    p.add_argument("--valid", nargs="*", default=[], metavar="FILE")
     p.add_argument("--lora", type=int, default=0, metavar="RANK", help="train adapters of this rank only (needs peft)")
-    p.add_argument("--threads", type=int, default=cores)
-    p.add_argument("--device", default="cpu", help="as PyTorch names it: cpu, cuda")
-    p.add_argument("--log-steps", type=int, default=10)
-    p.add_argument("--checkpoint-minutes", type=float, default=10)
-    p.add_argument("--valid-minutes", type=float, default=10)
-    p.add_argument("--max-steps", type=int)
-    p.add_argument("--precision", choices=["auto", "f32", "bf16"], help="of products; auto: bf16 where it is faster")
-    for name, kind in (("lr", float), ("step_tokens", int), ("micro_tokens", int), ("warmup", float), ("decay", float),
-                       ("clip", float), ("decision_weight", float), ("seed", int)):
-        p.add_argument("--" + name.replace("_", "-"), type=kind)
     p = command("plot", run_plot, "draw the log of a run")
     p.add_argument("--run", required=True)
     p.add_argument("--out", required=True)

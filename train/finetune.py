@@ -46,12 +46,12 @@ class Model(nn.Module):
     def use_bf16(self):
         self.bf16 = True
 
-    def forward(self, tokens, at):
-        """Ids [batch, length], padded on the right, to logits at the flat positions `at`. Padding needs no mask: it comes
+    def forward(self, tokens, at=None):
+        """As model.Model: ids [batch, length], padded on the right, to logits everywhere or at the flat positions `at`. Padding needs no mask: it comes
         after all that counts, and attention is causal."""
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.bf16):
             logits = self.inner(input_ids=tokens, use_cache=False).logits
-        return logits.flatten(0, 1)[at].float()
+        return (logits if at is None else logits.flatten(0, 1)[at]).float()
 
     def save(self, folder):
         model = self.inner.merge_and_unload() if self.config.lora else self.inner

@@ -123,7 +123,10 @@ void Oracle::begin(const Task& task, const Session& session) {
   first_key_ = static_cast<CallKey>(session.calls().size());
   emitted_ = 0;
   progress_.assign(task.calls.size(), {});
-  ranks_ = ranks(policy_, task, *tools_, plan(task, *tools_, *vocabulary_, per_token_));
+  const auto planned = plan(task, *tools_, *vocabulary_, per_token_);
+  ranks_ = ranks(policy_, task, *tools_, planned);
+  needs_.clear();
+  for (const PlannedCall& call : planned) needs_.push_back(call.needs);
   said_ = task.say.empty();
   pending_.clear();
   forced_ = session.token_counts().forced;
@@ -165,9 +168,8 @@ bool Oracle::succeeded(const Session& session, std::size_t index) const {
 std::optional<std::size_t> Oracle::next_call(const Session& session) const {
   std::optional<std::size_t> best;
   for (std::size_t i = 0; i < task_->calls.size(); ++i) {
-    const TaskCall& call = task_->calls[i];
     if (progress_[i].key) continue;
-    const bool callable = std::ranges::all_of(needs_of(call), [&](std::size_t need) {
+    const bool callable = std::ranges::all_of(needs_[i], [&](std::size_t need) {
       return succeeded(session, need) || (futures(session) && promised(session, need));
     });
     if (!callable) continue;
@@ -290,7 +292,7 @@ bool Oracle::write_report(const Session& session) {
     std::vector<bool> lost(progress_.size(), false);
     lost[best] = true;
     for (std::size_t i = best + 1; i < progress_.size(); ++i) {
-      for (const std::size_t need : needs_of(task_->calls[i])) {
+      for (const std::size_t need : needs_[i]) {
         if (lost[need]) lost[i] = true;
       }
       if (!lost[i] || progress_[i].key || std::exchange(progress_[i].reported, true)) continue;

@@ -112,7 +112,8 @@ class Oracle {
   CallKey first_key_ = 0;
   std::uint32_t emitted_ = 0;  // calls of this task
   std::vector<Progress> progress_;
-  std::vector<double> ranks_;  // of the task's calls
+  std::vector<std::vector<std::size_t>> needs_;  // of the task's calls
+  std::vector<double> ranks_;                    // of them
   std::int32_t forced_ = 0;  // of the session's forced tokens, those that are not pending any more
   bool said_ = false;
   bool mistaken_ = false;
