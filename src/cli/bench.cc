@@ -16,7 +16,7 @@
 #include "bench/policies.h"
 #include "cli/assets.h"
 #include "cli/commands.h"
-#include "cli/trace_options.h"
+#include "cli/task_source.h"
 #include "oracle/synthetic.h"
 
 namespace asynclm {
@@ -129,29 +129,26 @@ int BenchMonitorCommand::run() const {
 
 struct BenchPoliciesCommand {
   std::optional<std::string> model;
-  std::string words = "/usr/share/dict/words";
-  TraceOptions traces;
-  int level = kLevels;
+  TaskSource source;
   std::size_t tasks = 2000;
   std::uint64_t seed = 1;
 
-  [[nodiscard]] int run() const;
-  [[nodiscard]] Result<std::vector<TaskSequence>> read() const;
+  [[nodiscard]] int run();
+  [[nodiscard]] Result<std::vector<TaskSequence>> read();
 };
 
-Result<std::vector<TaskSequence>> BenchPoliciesCommand::read() const {
+Result<std::vector<TaskSequence>> BenchPoliciesCommand::read() {
+  if (auto ok = source.open(Split::test); !ok) return std::unexpected(ok.error());
   std::vector<TaskSequence> sequences;
-  if (!traces.files.empty()) {
-    auto recorded = traces.read();
-    if (!recorded) return std::unexpected(recorded.error());
-    for (Trace& trace : *recorded) sequences.push_back(std::move(trace.sequence));
+  Random random(seed);
+  if (source.is_recorded()) {
+    for (std::uint64_t i = 0; i < source.size(); ++i) {
+      sequences.push_back(source.sequence(i, random));
+    }
     return sequences;
   }
-  const auto list = WordList::load(words, Split::test);
-  if (!list) return std::unexpected(list.error());
-  Random random(seed);
   for (std::size_t count = 0; count < tasks;) {
-    TaskSequence& sequence = sequences.emplace_back(make_tasks(*list, level, random));
+    TaskSequence& sequence = sequences.emplace_back(source.sequence(0, random));
     std::erase_if(sequence.tasks, [](const Task& task) { return task.calls.size() < 2; });
     sequence.tasks.resize(std::min(sequence.tasks.size(), tasks - count));
     count += sequence.tasks.size();
@@ -159,7 +156,7 @@ Result<std::vector<TaskSequence>> BenchPoliciesCommand::read() const {
   return sequences;
 }
 
-int BenchPoliciesCommand::run() const {
+int BenchPoliciesCommand::run() {
   const auto path = find_model(model);
   if (!path) return complain("policies", path.error());
   const auto vocabulary = load_vocabulary(*path);
@@ -187,11 +184,7 @@ void add_policies_command(CLI::App& bench, int& exit_code) {
   CLI::App* sub =
       bench.add_subcommand("policies", "How good the orders are in which calls are written");
   const auto command = std::make_shared<BenchPoliciesCommand>();
-  CLI::Option* const traces = command->traces.add_to(*sub);
-  sub->add_option("--level", command->level, "How hard the synthetic tasks are")
-      ->check(CLI::Range(2, kLevels))
-      ->excludes(traces)
-      ->capture_default_str();
+  CLI::Option* const traces = command->source.add_to(*sub, 2);
   sub->add_option("--tasks", command->tasks, "Tasks with two calls or more")
       ->check(CLI::Range(1, 1'000'000))
       ->excludes(traces)
@@ -199,7 +192,6 @@ void add_policies_command(CLI::App& bench, int& exit_code) {
   sub->add_option("--seed", command->seed, "Of the tasks")->capture_default_str();
   sub->add_option("--model", command->model,
                   "GGUF file whose tokens count (default: the model that asynclm ships)");
-  sub->add_option("--words", command->words, "Word list")->capture_default_str();
   sub->callback([command, &exit_code] { exit_code = command->run(); });
 }
 

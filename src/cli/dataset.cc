@@ -21,7 +21,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/commands.h"
-#include "cli/trace_options.h"
+#include "cli/task_source.h"
 #include "oracle/sample_format.h"
 #include "oracle/synthetic.h"
 #include "oracle/traces.h"
@@ -38,11 +38,9 @@ std::map<std::string, Value> by_name(const std::array<Named, kCount>& all, Value
 
 struct DatasetCommand {
   std::string vocabulary = "train/tokenizer/vocab.gguf";
-  std::string words = "/usr/share/dict/words";
   std::string out = "-";
   std::optional<std::uint64_t> samples;
-  TraceOptions traces;
-  int level = kLevels;
+  TaskSource source;
   std::uint64_t seed = 1;
   DatasetOptions options;
   std::string policy = "lpt";
@@ -106,17 +104,8 @@ int DatasetCommand::run() {
   }
   const auto vocab = load_vocabulary(vocabulary);
   if (!vocab) return complain(vocab.error().message);
-  Result<std::vector<Trace>> recorded;
-  std::optional<WordList> list;
-  if (!traces.files.empty()) {
-    recorded = traces.read();
-    if (!recorded) return complain(recorded.error().message);
-  } else {
-    auto loaded = WordList::load(words, by_name(kSplits, &NamedSplit::split).at(split));
-    if (!loaded) return complain(loaded.error().message);
-    list = std::move(*loaded);
-    list->add_pieces(**vocab);
-  }
+  const Split words = by_name(kSplits, &NamedSplit::split).at(split);
+  if (auto ok = source.open(words, vocab->get()); !ok) return complain(ok.error().message);
   std::ofstream file;
   if (out != "-") {
     file.open(out);
@@ -124,8 +113,8 @@ int DatasetCommand::run() {
   }
   std::ostream& stream = out == "-" ? std::cout : file;
   // Without --samples each trace is tried once, also where some are too long.
-  const std::uint64_t wanted = samples.value_or(list ? 1000 : recorded->size());
-  const std::uint64_t last = list || samples ? UINT64_MAX : recorded->size();
+  const std::uint64_t wanted = samples.value_or(source.is_recorded() ? source.size() : 1000);
+  const std::uint64_t last = source.is_recorded() && !samples ? source.size() : UINT64_MAX;
 
   // Samples are made side by side and written in order, whatever the number of threads.
   struct Made {
@@ -134,20 +123,12 @@ int DatasetCommand::run() {
   };
   const auto make = [&](std::uint64_t index) {
     Random random = random_for_sample(seed, index);
-    TaskSequence sequence;
-    std::string id;
-    if (list) {
-      sequence = make_tasks(*list, level, random);
-    } else {
-      const Trace& trace = (*recorded)[index % recorded->size()];
-      sequence = trace.sequence;
-      id = trace.id;
-      draw_times(sequence, random);
-    }
+    TaskSequence sequence = source.sequence(index, random);
+    if (source.is_recorded()) draw_times(sequence, random);
     Made made{.sample = make_sample(**vocab, sequence, options, random), .line = {}};
     if (!made.sample) return made;
     Json line = format_sample(*made.sample, shape, sequence, **vocab);
-    if (!id.empty()) line["id"] = id;
+    if (source.is_recorded()) line["id"] = source.id(index);
     line["mode"] = to_string(made.sample->mode);
     line["calls"] = made.sample->calls;
     line["makespan_ms"] = to_ms(made.sample->makespan);
@@ -211,16 +192,11 @@ void add_dataset_command(CLI::App& app, int& exit_code) {
       "dataset", "write training samples of synthetic tasks or recorded calls (JSON lines)");
   sub->add_option("--vocab", command->vocabulary, "GGUF file with the vocabulary")
       ->capture_default_str();
-  sub->add_option("--words", command->words, "word list, one word a line")->capture_default_str();
   sub->add_option("--out", command->out, "output file, - for standard output")
       ->capture_default_str();
   sub->add_option("--samples", command->samples,
                   "samples to write (default: 1000, or one of each trace)");
-  CLI::Option* const traces = command->traces.add_to(*sub);
-  sub->add_option("--level", command->level, "how hard the synthetic tasks are")
-      ->check(CLI::Range(1, kLevels))
-      ->excludes(traces)
-      ->capture_default_str();
+  CLI::Option* const traces = command->source.add_to(*sub);
   sub->add_option("--policy", command->policy, "which callable call the teacher writes first")
       ->check(CLI::IsMember(by_name(kPolicies, &NamedPolicy::policy)))
       ->capture_default_str();

@@ -17,7 +17,7 @@
 #include "cli/assets.h"
 #include "cli/commands.h"
 #include "cli/monitor_options.h"
-#include "cli/trace_options.h"
+#include "cli/task_source.h"
 #include "cml/call_syntax.h"
 #include "oracle/dataset.h"
 #include "oracle/evaluate.h"
@@ -29,8 +29,7 @@ namespace {
 struct EvalCommand {
   std::optional<std::string> model;
   int threads = 0;
-  std::string words = "/usr/share/dict/words";
-  TraceOptions traces;
+  TaskSource source;
   bool with_calls = false;
   std::string stand_in = "ok";
   std::int32_t context_tokens = 2048;
@@ -38,14 +37,13 @@ struct EvalCommand {
   std::optional<std::uint64_t> tasks;
   std::uint64_t timings = 1;
   std::uint64_t seed = 1;
-  int level = kLevels;
   float temperature = 0;
   std::int32_t max_tokens = 600;  // twice what the longest solution takes
   std::string failures;
   MonitorOptions monitor;
   bool json = false;
 
-  [[nodiscard]] int run() const;
+  [[nodiscard]] int run();
 };
 
 void add_calls(Task& task) {
@@ -59,27 +57,18 @@ double percent(std::int64_t part, std::int64_t whole) {
   return whole == 0 ? 100.0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole);
 }
 
-int EvalCommand::run() const {
+int EvalCommand::run() {
   const auto complain = [](const std::string& message) {
     std::cerr << "asynclm eval: " << message << '\n';
     return kExitUsage;
   };
-  Result<std::vector<Trace>> recorded;
-  std::optional<WordList> list;
-  if (!traces.files.empty()) {
-    recorded = traces.read();
-    if (!recorded) return complain(recorded.error().message);
-  } else {
-    auto loaded = WordList::load(words, Split::test);
-    if (!loaded) return complain(loaded.error().message);
-    list = std::move(*loaded);
-  }
-  const std::uint64_t count =
-      list ? tasks.value_or(200)
-           : std::min<std::uint64_t>(tasks.value_or(UINT64_MAX), recorded->size());
+  if (auto ok = source.open(Split::test); !ok) return complain(ok.error().message);
+  const std::uint64_t count = source.is_recorded()
+                                  ? std::min(tasks.value_or(UINT64_MAX), source.size())
+                                  : tasks.value_or(200);
   const auto task = [&](std::uint64_t index, std::uint64_t timing) {
     Random random = random_for_sample(seed, index);
-    TaskSequence sequence = list ? make_tasks(*list, level, random) : (*recorded)[index].sequence;
+    TaskSequence sequence = source.sequence(index, random);
     if (timing > 0) {
       Random times = random_for_sample(seed + timing, index);
       draw_times(sequence, times);
@@ -101,7 +90,7 @@ int EvalCommand::run() const {
                                    {"tasks", count},
                                    {"timings", timings},
                                    {"seed", seed},
-                                   {"level", level},
+                                   {"level", source.level()},
                                    {"temperature", temperature},
                                    {"modes", nlohmann::ordered_json::object()}};
   if (!json) {
@@ -121,9 +110,10 @@ int EvalCommand::run() const {
     for (std::uint64_t index = 0; index < count; ++index) {
       bool is_right = true;
       for (std::uint64_t timing = 0; timing < timings; ++timing) {
-        const auto run = evaluate(**engine, task(index, timing),
-                                  list ? std::to_string(index) : (*recorded)[index].id, stand_in,
-                                  config, {.temperature = temperature, .seed = seed + index});
+        const auto run =
+            evaluate(**engine, task(index, timing),
+                     source.is_recorded() ? source.id(index) : std::to_string(index), stand_in,
+                     config, {.temperature = temperature, .seed = seed + index});
         if (!run && run.error().code == ErrorCode::limit_exceeded) {
           ++too_long;
           is_right = false;
@@ -193,7 +183,7 @@ void add_eval_command(CLI::App& app, int& exit_code) {
   sub->add_option("--mode", command->modes, "modes to run")->delimiter(',')->capture_default_str();
   sub->add_option("--tasks", command->tasks, "tasks a mode (default: 200, or all traces)")
       ->check(CLI::Range(1, 1'000'000));
-  CLI::Option* const traces = command->traces.add_to(*sub);
+  CLI::Option* const traces = command->source.add_to(*sub);
   sub->add_flag("--with-calls", command->with_calls,
                 "add the right calls to the user's message (the paper's latency protocol)")
       ->needs(traces);
@@ -207,18 +197,12 @@ void add_eval_command(CLI::App& app, int& exit_code) {
                   "are right every time")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
-  sub->add_option("--level", command->level, "how hard the synthetic tasks are")
-      ->check(CLI::Range(1, kLevels))
-      ->excludes(traces)
-      ->capture_default_str();
   sub->add_option("--seed", command->seed, "of the tasks and of sampling")->capture_default_str();
   sub->add_option("--temperature", command->temperature, "0 = greedy")
       ->check(CLI::Range(0.0, 100.0))
       ->capture_default_str();
   sub->add_option("--max-tokens", command->max_tokens, "that the model may write in a run")
       ->check(CLI::Range(1, 100'000))
-      ->capture_default_str();
-  sub->add_option("--words", command->words, "word list; its words for testing are used")
       ->capture_default_str();
   sub->add_option("--threads", command->threads, "0 = all cores but one")
       ->check(CLI::Range(0, 1024))

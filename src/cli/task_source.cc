@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/trace_options.h"
+#include "cli/task_source.h"
 
 #include <algorithm>
 #include <exception>
@@ -32,29 +32,57 @@ Result<std::set<std::string>> read_ids(const std::string& where) {
 
 }  // namespace
 
-CLI::Option* TraceOptions::add_to(CLI::App& command) {
-  CLI::Option* traces = command.add_option(
-      "--traces", files, "files of recorded calls (src/oracle/traces.h), and no synthetic tasks");
+CLI::Option* TaskSource::add_to(CLI::App& command, int lowest_level) {
+  CLI::Option* const traces = command.add_option(
+      "--traces", files_, "files of recorded calls (src/oracle/traces.h), and no synthetic tasks");
   command
-      .add_option("--only", only,
+      .add_option("--only", only_,
                   "take only these traces: a JSON file with ids, FILE or FILE#/json/pointer")
       ->needs(traces);
-  command.add_option("--without", without, "take all but these traces")->needs(traces);
+  command.add_option("--without", without_, "take all but these traces")->needs(traces);
+  command.add_option("--words", words_, "word list of the synthetic tasks, one word a line")
+      ->capture_default_str();
+  command.add_option("--level", level_, "how hard the synthetic tasks are")
+      ->check(CLI::Range(lowest_level, kLevels))
+      ->excludes(traces)
+      ->capture_default_str();
   return traces;
 }
 
-Result<std::vector<Trace>> TraceOptions::read() const {
+Result<void> TaskSource::open(Split split, const Vocabulary* pieces) {
+  if (!files_.empty()) {
+    auto traces = read_traces();
+    if (!traces) return std::unexpected(traces.error());
+    traces_ = std::move(*traces);
+    return {};
+  }
+  auto list = WordList::load(words_, split);
+  if (!list) return std::unexpected(list.error());
+  list_ = std::move(*list);
+  if (pieces != nullptr) list_->add_pieces(*pieces);
+  return {};
+}
+
+TaskSequence TaskSource::sequence(std::uint64_t index, Random& random) const {
+  return is_recorded() ? traces_[index % size()].sequence : make_tasks(*list_, level_, random);
+}
+
+std::string TaskSource::id(std::uint64_t index) const {
+  return is_recorded() ? traces_[index % size()].id : "";
+}
+
+Result<std::vector<Trace>> TaskSource::read_traces() const {
   std::vector<Trace> all;
-  for (const std::string& path : files) {
+  for (const std::string& path : files_) {
     auto some = load_traces(path);
     if (!some) return std::unexpected(some.error());
     std::ranges::move(*some, std::back_inserter(all));
   }
-  for (const std::string* list : {&only, &without}) {
+  for (const std::string* list : {&only_, &without_}) {
     if (list->empty()) continue;
     const auto ids = read_ids(*list);
     if (!ids) return std::unexpected(ids.error());
-    std::erase_if(all, [&](const Trace& t) { return ids->contains(t.id) != (list == &only); });
+    std::erase_if(all, [&](const Trace& t) { return ids->contains(t.id) != (list == &only_); });
   }
   std::erase_if(all, [](const Trace& t) {
     return std::ranges::all_of(t.sequence.tasks,

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tasks as a command's input: synthetic ones, or recorded calls.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include <asynclm/error.h>
+
+#include "oracle/synthetic.h"
+#include "oracle/traces.h"
+
+namespace asynclm {
+
+class TaskSource {
+ public:
+  // --traces, --only, --without, --words and --level (from `lowest` on). Returns --traces, for
+  // other options to need or exclude.
+  CLI::Option* add_to(CLI::App& command, int lowest_level = 1);
+
+  // Reads what was asked for. Of the word list, the words of the split are used, and `pieces`
+  // (WordList::add_pieces) if not null. invalid_argument where no trace with a call is left.
+  [[nodiscard]] Result<void> open(Split split, const Vocabulary* pieces = nullptr);
+
+  [[nodiscard]] bool is_recorded() const { return list_ == std::nullopt; }
+  [[nodiscard]] std::uint64_t size() const { return traces_.size(); }  // of recorded ones
+  [[nodiscard]] int level() const { return level_; }
+
+  // Synthetic tasks are drawn; recorded ones begin anew behind the last.
+  [[nodiscard]] TaskSequence sequence(std::uint64_t index, Random& random) const;
+  // The trace's id; empty: synthetic.
+  [[nodiscard]] std::string id(std::uint64_t index) const;
+
+ private:
+  [[nodiscard]] Result<std::vector<Trace>> read_traces() const;
+
+  std::vector<std::string> files_;
+  std::string only_, without_;
+  std::string words_ = "/usr/share/dict/words";
+  int level_ = kLevels;
+  std::optional<WordList> list_;
+  std::vector<Trace> traces_;
+};
+
+}  // namespace asynclm
