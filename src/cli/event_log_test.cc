@@ -2,11 +2,13 @@
 #include "cli/event_log.h"
 
 #include <filesystem>
+#include <fstream>
 #include <sstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/temporary_folder.h"
 #include "cli/json_report.h"
 #include "cli/test_run.h"
 
@@ -22,7 +24,8 @@ std::string read(const std::string& path) {
 }
 
 std::string test_log() {
-  const std::string path = testing::TempDir() + "event_log_test.jsonl";
+  const TemporaryFolder folder;
+  const std::string path = folder.file("run.jsonl");
   auto log = EventLogWriter::open(path);
   EXPECT_TRUE(log) << log.error().message;
   (*log)->begin(test_header());
@@ -30,9 +33,7 @@ std::string test_log() {
   (*log)->end(test_report());
   EXPECT_TRUE((*log)->status());
   log->reset();
-  std::string text = read(path);
-  std::filesystem::remove(path);
-  return text;
+  return read(path);
 }
 
 struct ReadBack {

@@ -9,6 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/temporary_folder.h"
 #include "cli/test_run.h"
 
 namespace asynclm {
@@ -87,7 +88,8 @@ TEST(Trace, CallsShareALaneWhereTheyDoNotOverlap) {
 }
 
 TEST(Trace, TheFileIsValidJsonBeforeAndAfterRuns) {
-  const std::string path = testing::TempDir() + "trace_test.json";
+  const TemporaryFolder folder;
+  const std::string path = folder.file("trace.json");
   const auto read = [&path] {
     std::ifstream file(path);
     return Json::parse(file);
@@ -104,7 +106,6 @@ TEST(Trace, TheFileIsValidJsonBeforeAndAfterRuns) {
   const Json trace = read();
   EXPECT_EQ(trace["traceEvents"].front()["pid"], 1);
   EXPECT_EQ(trace["traceEvents"].back()["pid"], 2);
-  std::filesystem::remove(path);
 }
 
 TEST(Trace, FilesThatCannotBeWrittenAreFoundAtOnce) {

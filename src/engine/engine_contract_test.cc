@@ -12,6 +12,7 @@
 
 #include <asynclm/engine.h>
 
+#include "base/temporary_folder.h"
 #include "engine/fake_engine.h"
 #include "engine/llama_test_model.h"
 
@@ -66,7 +67,7 @@ class EngineContract : public ::testing::TestWithParam<Kind> {
     return out;
   }
 
-  test_model::TemporaryFolder folder_;
+  TemporaryFolder folder_;
   FakeVocabulary vocabulary_;
   std::unique_ptr<Engine> engine_;
 };

@@ -15,6 +15,7 @@
 
 #include <asynclm/engine.h>
 
+#include "base/temporary_folder.h"
 #include "engine/fake_engine.h"
 #include "engine/llama_test_model.h"
 
@@ -30,7 +31,7 @@ constexpr SamplingParams kWarm{.temperature = 1.2F, .top_k = 50, .top_p = 0.98F,
 class LlamaEngineTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    folder_ = std::make_unique<test_model::TemporaryFolder>();
+    folder_ = std::make_unique<TemporaryFolder>();
     ASSERT_TRUE(TestModelWriter({}).write(folder_->file("a.gguf")));
     ASSERT_TRUE(TestModelWriter({.seed = 2}).write(folder_->file("b.gguf")));
     ASSERT_TRUE(TestModelWriter({.context = 4096}).write(folder_->file("long.gguf")));
@@ -86,9 +87,9 @@ class LlamaEngineTest : public ::testing::Test {
     return generate(*engine, engine->create(params).value(), first, count);
   }
 
-  static std::unique_ptr<test_model::TemporaryFolder> folder_;
+  static std::unique_ptr<TemporaryFolder> folder_;
 };
-std::unique_ptr<test_model::TemporaryFolder> LlamaEngineTest::folder_;
+std::unique_ptr<TemporaryFolder> LlamaEngineTest::folder_;
 
 // --- Making one -------------------------------------------------------------------------------
 

@@ -181,23 +181,4 @@ class TestModelWriter {
   std::unique_ptr<gguf_context, CloseGguf> gguf_{gguf_init_empty()};
 };
 
-// A folder that goes with the object.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "asynclm-test-XXXXXX").string();
-    path_ = mkdtemp(name.data()) != nullptr ? name : std::string{};
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
-  }
-  [[nodiscard]] std::string file(std::string_view name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
-
 }  // namespace asynclm::test_model

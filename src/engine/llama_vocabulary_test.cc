@@ -2,19 +2,20 @@
 #include "engine/llama_vocabulary.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "base/temporary_folder.h"
 #include "engine/llama_library.h"
 #include "engine/llama_test_model.h"
 
 namespace asynclm {
 namespace {
 
-using test_model::TemporaryFolder;
 using test_model::TestModel;
 using test_model::TestModelWriter;
 

@@ -3,12 +3,13 @@
 
 #include <algorithm>
 #include <array>
-#include <filesystem>
 #include <fstream>
 #include <set>
 #include <string>
 
 #include <gtest/gtest.h>
+
+#include "base/temporary_folder.h"
 
 namespace asynclm {
 namespace {
@@ -16,9 +17,6 @@ namespace {
 class Synthetic : public ::testing::Test {
  protected:
   void SetUp() override {
-    path_ = std::filesystem::temp_directory_path() /
-            ("asynclm_words_" + std::to_string(::testing::UnitTest::GetInstance()->random_seed()) +
-             ::testing::UnitTest::GetInstance()->current_test_info()->name());
     std::ofstream file(path_);
     for (char a = 'a'; a <= 'z'; ++a) {
       for (char b = 'a'; b <= 'z'; ++b) {
@@ -26,7 +24,6 @@ class Synthetic : public ::testing::Test {
       }
     }
   }
-  void TearDown() override { std::filesystem::remove(path_); }
   [[nodiscard]] WordList words(Split split) const {
     auto list = WordList::load(path_, split);
     EXPECT_TRUE(list) << list.error().message;
@@ -34,7 +31,8 @@ class Synthetic : public ::testing::Test {
   }
 
  private:
-  std::filesystem::path path_;
+  TemporaryFolder folder_;
+  std::string path_ = folder_.file("words");
 };
 
 TEST_F(Synthetic, EachWordIsInOneSplit) {

@@ -28,6 +28,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/temporary_folder.h"
+
 namespace asynclm {
 namespace {
 
@@ -121,9 +123,6 @@ Toolbox function(ToolFunction f, milliseconds timeout = milliseconds(60'000)) {
 class Witness {
  public:
   Witness() {
-    std::string name = (std::filesystem::temp_directory_path() / "asynclm-XXXXXX").string();
-    folder_ = ::mkdtemp(name.data());
-    path_ = folder_ + "/witness";
     EXPECT_EQ(::mkfifo(path_.c_str(), 0600), 0);
     fd_ = ::open(path_.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     // So that the end of file does not come before the test waits for it, and does come even if a
@@ -135,7 +134,6 @@ class Witness {
   ~Witness() {
     ::close(fd_);
     if (writer_ >= 0) ::close(writer_);
-    std::filesystem::remove_all(folder_);
   }
   const std::string& path() const { return path_; }
   // Waits until somebody has written something; false at the end of file.
@@ -154,7 +152,8 @@ class Witness {
   const std::string& said() const { return said_; }
 
  private:
-  std::string folder_, path_, said_;
+  TemporaryFolder folder_;
+  std::string path_ = folder_.file("witness"), said_;
   int fd_ = -1;
   int writer_ = -1;
 };

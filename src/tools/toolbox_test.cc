@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/toolbox.h"
 
-#include <stdlib.h>
-
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include "base/temporary_folder.h"
 
 namespace asynclm {
 namespace {
@@ -94,19 +93,9 @@ TEST(Toolbox, OutcomesHaveNames) {
 
 class Manifest : public testing::Test {
  protected:
-  Manifest() {
-    std::string name = (fs::temp_directory_path() / "asynclm-XXXXXX").string();
-    folder_ = ::mkdtemp(name.data());
-    fs::create_directories(folder_ + "/bin");
-    std::ofstream(folder_ + "/bin/prog") << "#!/bin/sh\n";
-  }
-  ~Manifest() override { fs::remove_all(folder_); }
+  Manifest() { files_.write("bin/prog", "#!/bin/sh\n"); }
 
-  std::string write(const std::string& text) const {
-    std::string path = folder_ + "/tools.json";
-    std::ofstream(path) << text;
-    return path;
-  }
+  std::string write(const std::string& text) const { return files_.write("tools.json", text); }
 
   // The error without the file's path, which it must begin with.
   std::string error(const std::string& text) {
@@ -125,7 +114,8 @@ class Manifest : public testing::Test {
     return error(R"({"tools": [{"name": "good", "command": ["true"]}, {)" + members + "}]}");
   }
 
-  std::string folder_;
+  TemporaryFolder files_;
+  std::string folder_ = files_.path();
 };
 
 TEST_F(Manifest, LoadsTools) {
