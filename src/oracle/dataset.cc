@@ -140,6 +140,7 @@ Result<Sample> make_sample(const Vocabulary& vocabulary, const TaskSequence& seq
   };
   for (const Task& task : sequence.tasks) {
     const bool is_first = &task == &sequence.tasks.front();
+    const Sample before = sample;
     if (!is_first) {
       auto added = session->add_user_message(task.user, sample.makespan);
       if (!added) return std::unexpected(added.error());
@@ -155,9 +156,14 @@ Result<Sample> make_sample(const Vocabulary& vocabulary, const TaskSequence& seq
     for (std::size_t i = 0; i < report->sampled.size(); ++i) {
       if (!mistaken[i]) extend(sample.loss, report->sampled[i]);
     }
+    // A long conversation ends where it no longer fits: left out as a whole, long tasks would be rare.
+    if (!is_first && std::ssize(session->context()) > options.max_tokens) {
+      sample = before;
+      break;
+    }
+    sample.tokens.assign(session->context().begin(), session->context().end());
+    sample.calls = static_cast<std::int32_t>(session->calls().size());
   }
-  sample.tokens.assign(session->context().begin(), session->context().end());
-  sample.calls = static_cast<std::int32_t>(session->calls().size());
   return sample;
 }
 

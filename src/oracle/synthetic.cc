@@ -70,6 +70,11 @@ string capitalised(string text) {
   return text;
 }
 
+string upper_case(string text) {
+  std::ranges::transform(text, text.begin(), ::toupper);
+  return text;
+}
+
 class Generator {
  public:
   Generator(const WordList& words, int level, Random& random)
@@ -102,8 +107,11 @@ class Generator {
     switch (kind) {
       case ValueKind::word:
         return words_.pick(random_);
-      case ValueKind::name:
-        return capitalised(words_.pick(random_));
+      case ValueKind::name: {
+        string name = words_.pick(random_);
+        if (random_.chance(0.2)) return upper_case(name);
+        return capitalised(name);
+      }
       case ValueKind::phrase:
         return words_.pick(random_) + " " + words_.pick(random_);
       case ValueKind::path: {
@@ -119,7 +127,7 @@ class Generator {
       case ValueKind::file: {
         string stem = words_.pick(random_);
         if (random_.chance(0.3)) stem += "_" + words_.pick(random_);
-        if (random_.chance(0.2)) std::ranges::transform(stem, stem.begin(), ::toupper);
+        if (random_.chance(0.2)) stem = upper_case(stem);
         return stem + "." + string(random_.pick(kExtensions));
       }
       case ValueKind::code:
@@ -338,6 +346,8 @@ class Generator {
     int calls = level_ == 1   ? 1
                 : level_ >= 4 ? random_.between(2, 5)
                               : random_.between(1, random_.chance(0.5) ? 5 : 3);
+    // Calls that differ in nothing but a value are few in life.
+    calls = std::min(calls, static_cast<int>(tools_.size()) + 1);
     // Mostly each tool once: which tool is meant a second time stands in the conversation, and
     // nothing is learned of the tool list.
     const auto next_tool = [&]() -> const Tool& {
