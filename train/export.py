@@ -123,14 +123,19 @@ def read(path):
         field = lambda key: file.fields[f"llama.{key}"].contents()
         weights = {t.name: torch.from_numpy(gguf.quants.dequantize(t.data, t.tensor_type).copy()) for t in file.tensors}
         vocab, dim = weights["token_embd.weight"].shape
-        rotated = float((weights["rope_freqs.weight"] < NOT_ROTATED / 2).float().mean())
+        # The default model's versions before 5 had neither these nor biases.
+        rotated = 1.0
+        if "rope_freqs.weight" in weights:
+            rotated = float((weights["rope_freqs.weight"] < NOT_ROTATED / 2).float().mean())
         config = Config(dim, field("block_count"), field("attention.head_count"), field("attention.head_count_kv"),
                         field("feed_forward_length"), vocab, field("context_length"), field("rope.freq_base"), rotated,
                         round(field("attention.layer_norm_rms_epsilon"), 9))  # stored as float32
         model = Model(config)
         state = {}
         for name in model.state_dict():
-            weight, heads = weights[gguf_name(name)], heads_of(name, config)
+            weight, heads = weights.get(gguf_name(name)), heads_of(name, config)
+            if weight is None and name.endswith("_bias"):
+                weight = torch.zeros_like(model.state_dict()[name])
             state[name] = rotated_halves(weight, heads) if heads else weight
         model.load_state_dict(state)
         return model
