@@ -24,9 +24,12 @@ void share_batch(std::span<const std::size_t> needs, std::size_t budget, std::si
     return;
   }
 
-  const std::size_t served = std::min(count, budget);
-  std::vector<std::size_t> order(served);
-  for (std::size_t i = 0; i < served; ++i) order[i] = (first + i) % count;
+  std::vector<std::size_t> order;
+  for (std::size_t i = 0; i < count && order.size() < budget; ++i) {
+    const std::size_t next = (first + i) % count;
+    if (needs[next] > 0) order.push_back(next);
+  }
+  const std::size_t served = order.size();
   std::ranges::stable_sort(order, {}, [&](std::size_t i) { return needs[i]; });
   for (std::size_t i = 0; i < served; ++i) {
     const std::size_t share = std::min(needs[order[i]], budget / (served - i));

@@ -64,8 +64,9 @@ void DecodeLoop::take_turn() {
     std::visit([this](auto& what) { accept(what); }, input);
   }
   const std::int64_t admitted = metrics_.admitted;
-  places_.admit(from);
-  if (const std::int64_t left = metrics_.admitted - admitted; left > 0) left_queue(left, from);
+  const Instant at = now();  // not before what came in
+  places_.admit(at);
+  if (const std::int64_t left = metrics_.admitted - admitted; left > 0) left_queue(left, at);
   collect();
   if (!batch_.empty()) decode();
   publish();
