@@ -107,8 +107,7 @@ TEST(CostModel, NonsenseIsIgnored) {
 
 TEST(MeasureCosts, OnTheFakeEngine) {
   VirtualClock clock;
-  FakeEngine engine(test_vocabulary(),
-                    {.clock = &clock, .per_call = 2ms, .per_token = 100us});
+  FakeEngine engine(test_vocabulary(), {.clock = &clock, .per_call = 2ms, .per_token = 100us});
   CostModel costs(4096);
   ASSERT_TRUE(measure_costs(engine, clock, 250ms, costs));
   EXPECT_LT(clock.now(), 300ms);

@@ -66,11 +66,12 @@ Outcomes run_all(std::int32_t sequences, RuntimeOptions options, const SamplingP
                         meeting.arrive(stop);
                         return "roasted 17";
                       }));
-  EXPECT_TRUE(box.add(text_tool("paint_fence", "paint the fence", "color"),
-                      [&](const Json& arguments, const std::stop_token& stop) -> Result<std::string> {
-                        meeting.arrive(stop);
-                        return "painted " + arguments.at("color").get<std::string>();
-                      }));
+  EXPECT_TRUE(
+      box.add(text_tool("paint_fence", "paint the fence", "color"),
+              [&](const Json& arguments, const std::stop_token& stop) -> Result<std::string> {
+                meeting.arrive(stop);
+                return "painted " + arguments.at("color").get<std::string>();
+              }));
   options.learn_estimates = false;  // equal prompts
   auto runtime = Runtime::create(std::move(*engine), std::move(box), options);
   EXPECT_TRUE(runtime) << runtime.error().message;
@@ -78,8 +79,8 @@ Outcomes run_all(std::int32_t sequences, RuntimeOptions options, const SamplingP
   std::vector<RunId> runs;
   for (int i = 0; i < kRuns; ++i) {
     RunRequest request;
-    request.messages = {{"user", std::string("Roast the walnuts of ") + kPlaces[i] +
-                                     " and paint the fence red."}};
+    request.messages = {
+        {"user", std::string("Roast the walnuts of ") + kPlaces[i] + " and paint the fence red."}};
     // The model waits for each call, so what it writes does not depend on when results come.
     request.config.mode = Mode::sync;
     request.config.max_generated = 200;
@@ -122,8 +123,7 @@ TEST_P(DefaultModelRuntime, MovedSessionsGoOnTheSame) {
   EXPECT_GT(discarded.metrics.tokens_recomputed, 100);
 
   const TemporaryFolder folder;
-  const Outcomes on_disk =
-      run_all(2, {.host_kv_bytes = 1, .kv_folder = folder.path()}, sampling);
+  const Outcomes on_disk = run_all(2, {.host_kv_bytes = 1, .kv_folder = folder.path()}, sampling);
   EXPECT_EQ(on_disk.answers, stayed.answers);
   EXPECT_EQ(on_disk.calls, stayed.calls);
   EXPECT_GE(on_disk.metrics.disk_writes + on_disk.metrics.discards, kRuns - 2);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <asynclm/metrics.h>
-
 #include <algorithm>
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include <asynclm/metrics.h>
 
 #include "base/random.h"
 

@@ -116,13 +116,12 @@ Result<void> check(const RuntimeOptions& options) {
     const char* name;
     std::int64_t value, low;
   };
-  for (const Field& field : {Field{"max_running_calls", options.max_running_calls, 1},
-                             Field{"max_queued", options.max_queued, 1},
-                             Field{"max_gap", options.max_gap.count(), 1},
-                             Field{"kv_sequences", options.kv_sequences, 0},
-                             Field{"kv_tokens", options.kv_tokens, 0},
-                             Field{"host_kv_bytes", options.host_kv_bytes, 0},
-                             Field{"disk_kv_bytes", options.disk_kv_bytes, 0}}) {
+  for (const Field& field :
+       {Field{"max_running_calls", options.max_running_calls, 1},
+        Field{"max_queued", options.max_queued, 1}, Field{"max_gap", options.max_gap.count(), 1},
+        Field{"kv_sequences", options.kv_sequences, 0}, Field{"kv_tokens", options.kv_tokens, 0},
+        Field{"host_kv_bytes", options.host_kv_bytes, 0},
+        Field{"disk_kv_bytes", options.disk_kv_bytes, 0}}) {
     if (field.value >= field.low) continue;
     return fail(ErrorCode::invalid_argument,
                 std::format("Runtime: {} is {}; it must be at least {}", field.name, field.value,
@@ -186,11 +185,11 @@ Result<RunId> Runtime::start(RunRequest request) {
   if (!session) return std::unexpected(std::move(session.error()));
   if (!impl_->published.join_queue(impl_->max_queued)) {
     const std::chrono::milliseconds retry = impl_->published.retry_after();
-    return std::unexpected(
-        Error{.code = ErrorCode::overloaded,
-              .message = std::format("{} runs wait already; try again in {} ms, or raise max_queued",
-                                     impl_->max_queued, retry.count()),
-              .retry_after = retry});
+    return std::unexpected(Error{
+        .code = ErrorCode::overloaded,
+        .message = std::format("{} runs wait already; try again in {} ms, or raise max_queued",
+                               impl_->max_queued, retry.count()),
+        .retry_after = retry});
   }
 
   const RunId id = ++impl_->last_id;

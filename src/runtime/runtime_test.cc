@@ -548,8 +548,7 @@ TEST_F(RuntimeTest, ManySessionsWithCallsAndCancels) {
 }
 
 TEST_F(RuntimeTest, TooManyThatWaitAreRefusedWithATimeToTryAgain) {
-  make({"text"}, {.max_sequences = 1},
-       {.max_queued = 2, .residency = ResidencyPolicy::keep});
+  make({"text"}, {.max_sequences = 1}, {.max_queued = 2, .residency = ResidencyPolicy::keep});
   engine->close_gate();
   std::vector<RunId> runs = {start()};
   engine->await_decode();  // it has its sequence
@@ -596,7 +595,8 @@ TEST_F(RuntimeTest, EqualBeginningsOfPromptsAreComputedTwiceAtMost) {
   engine->close_gate();
   std::vector<RunId> runs = {start()};
   engine->await_decode();
-  for (int i = 0; i < 5; ++i) runs.push_back(start(request(std::string(1, static_cast<char>('a' + i)))));
+  for (int i = 0; i < 5; ++i)
+    runs.push_back(start(request(std::string(1, static_cast<char>('a' + i)))));
   engine->open_gate();
   std::int64_t prompts = 0;
   for (const RunId run : runs) {

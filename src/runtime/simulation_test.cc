@@ -20,7 +20,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::uint64_t kSeed = 20240607;
-constexpr std::int32_t kSequences = 8;
+constexpr std::int32_t kSimulatedSequences = 8;
 constexpr std::int64_t kHostBytes = 60'000;
 constexpr Time kPatience = 120s;  // then a person gives up
 
@@ -75,12 +75,13 @@ class FaultyEngine final : public Engine {
 
 std::vector<ToolSpec> three_tools() {
   std::vector<ToolSpec> tools;
-  for (const auto& [name, estimate] : {std::pair{"quick", 50ms}, {"slow", 2000ms}, {"odd", 500ms}}) {
+  for (const auto& [name, estimate] :
+       {std::pair{"quick", 50ms}, {"slow", 2000ms}, {"odd", 500ms}}) {
     ToolSpec spec;
     spec.name = name;
     spec.description = "a tool";
-    spec.parameters = Json::parse(
-        R"({"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]})");
+    spec.parameters =
+        Json::parse(R"({"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]})");
     spec.estimate = estimate;
     spec.timeout = 20s;
     tools.push_back(std::move(spec));
@@ -136,7 +137,7 @@ class Population {
   Population(int count, const RuntimeOptions& options)
       : simulation_(three_tools(),
                     {.context_tokens = 2048,
-                     .max_sequences = kSequences,
+                     .max_sequences = kSimulatedSequences,
                      .max_batch_tokens = 128,
                      .per_call = 2ms,
                      .per_token = 20us,
@@ -158,7 +159,8 @@ class Population {
       EXPECT_EQ(use.tokens, 0);
       EXPECT_EQ(use.bytes, 0);
     }
-    for (SequenceId id = 0; id < kSequences; ++id) EXPECT_EQ(simulation_.engine->length(id), -1);
+    for (SequenceId id = 0; id < kSimulatedSequences; ++id)
+      EXPECT_EQ(simulation_.engine->length(id), -1);
   }
 
   Metrics metrics() const { return simulation_.metrics(); }
@@ -173,7 +175,8 @@ class Population {
     std::map<CallKey, int> completions;
   };
 
-  // One after the other, at random times: faster than the engine can serve for a while, then slower.
+  // One after the other, at random times: faster than the engine can serve for a while, then
+  // slower.
   void arrive(int number) {
     if (number == count_) return;
     Random random(kSeed * 7 + static_cast<std::uint64_t>(number));
@@ -254,7 +257,7 @@ void show(const char* name, const Population& population) {
     std::cout << count << ' ' << to_string(outcome) << ", ";
   }
   std::cout << population.refused << " refused and tried again; at most " << population.most_open
-            << " open, " << metrics.most_trapped << " trapped, on " << kSequences
+            << " open, " << metrics.most_trapped << " trapped, on " << kSimulatedSequences
             << " sequences; " << metrics.swaps_out << " swapped out, " << metrics.discards
             << " discarded, " << metrics.prefetches << " back early, " << metrics.lost
             << " lost; queued p99 " << to_ms(metrics.queue_time.quantile(0.99)) << " ms, back p99 "
@@ -279,7 +282,7 @@ TEST(Simulation, EverySessionEndsAndEveryCallHasOneOutcome) {
   EXPECT_GT(population.refused, 0);
   EXPECT_GT(metrics.swaps_out, count);
   EXPECT_GT(metrics.discards, 0);
-  EXPECT_GT(metrics.most_trapped, kSequences);
+  EXPECT_GT(metrics.most_trapped, kSimulatedSequences);
   EXPECT_EQ(metrics.started, count);
   EXPECT_EQ(metrics.refused, population.refused);
   // Nobody starves: who can go on does so soon, in a crowd of short steps.
@@ -291,9 +294,9 @@ TEST(Simulation, EverySessionEndsAndEveryCallHasOneOutcome) {
 }
 
 TEST(Simulation, ThePapersPolicyToo) {
-  Population population(session_count() / 3, {.max_queued = 1000,
-                                              .residency = ResidencyPolicy::paper,
-                                              .host_kv_bytes = kHostBytes});
+  Population population(
+      session_count() / 3,
+      {.max_queued = 1000, .residency = ResidencyPolicy::paper, .host_kv_bytes = kHostBytes});
   population.run();
   show("paper", population);
   EXPECT_GT(population.metrics().swaps_out, 0);

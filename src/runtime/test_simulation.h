@@ -87,8 +87,9 @@ class SimulatedCalls final : public CallRunner {
   Handle last_ = 0;
 };
 
-// A script that writes `plan(prompt's text)`, whatever was evicted meanwhile: what comes next follows
-// from the context alone. '?' in a plan becomes a letter that depends on every token before it.
+// A script that writes `plan(prompt's text)`, whatever was evicted meanwhile: what comes next
+// follows from the context alone. '?' in a plan becomes a letter that depends on every token before
+// it.
 inline FakeScript follow(std::function<std::string(const std::string& prompt)> plan) {
   return [plan = std::move(plan)](std::span<const Token> context, std::span<const Token>) {
     const FakeVocabulary& words = test_vocabulary();

@@ -213,10 +213,9 @@ void TrapHandler::collect_candidates(Instant now, Time least) {
   candidates_.clear();
   for (Run* run : resident_) {
     if (run->state != RunState::trapped) continue;
-    const Candidate candidate{
-        .memory = kv_tokens_ > 0 ? static_cast<double>(computed(*run)) : 1.0,
-        .wait = expected_wait(*run, latency_, now),
-        .cost = eviction_of(*run).cost};
+    const Candidate candidate{.memory = kv_tokens_ > 0 ? static_cast<double>(computed(*run)) : 1.0,
+                              .wait = expected_wait(*run, latency_, now),
+                              .cost = eviction_of(*run).cost};
     if (least > Time{} && candidate.wait < least + candidate.cost) continue;
     trapped_.push_back(run);
     candidates_.push_back(candidate);
@@ -260,8 +259,8 @@ void TrapHandler::decide_as_paper(Instant now) {
 
 // --- Ahead of time ----------------------------------------------------------------------------
 
-// When to look at the evicted run again: when its result is as near as its way back is long. Once for
-// each pause: one that came back too early and had to go again waits for its result.
+// When to look at the evicted run again: when its result is as near as its way back is long. Once
+// for each pause: one that came back too early and had to go again waits for its result.
 void TrapHandler::schedule(Run& run, Instant now) {
   due_.erase(&run);
   in_host_.erase(&run);

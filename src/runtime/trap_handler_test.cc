@@ -22,8 +22,8 @@ ToolSpec waiting_tool() {
   ToolSpec spec;
   spec.name = "wait";
   spec.description = "waits a while";
-  spec.parameters = Json::parse(
-      R"({"type":"object","properties":{"ms":{"type":"integer"}},"required":["ms"]})");
+  spec.parameters =
+      Json::parse(R"({"type":"object","properties":{"ms":{"type":"integer"}},"required":["ms"]})");
   spec.estimate = std::chrono::milliseconds(300);
   return spec;
 }
@@ -142,8 +142,7 @@ TEST_F(TrapHandlerTest, DiscardedSessionsWriteTheSame) {
 
 TEST_F(TrapHandlerTest, PastTheHostBudgetSessionsGoToDiskAndWriteTheSame) {
   const TemporaryFolder folder;
-  const Ended ended =
-      run_all(2, {.host_kv_bytes = 4000, .kv_folder = folder.path()});
+  const Ended ended = run_all(2, {.host_kv_bytes = 4000, .kv_folder = folder.path()});
   EXPECT_EQ(answers(ended), answers(roomy_));
   EXPECT_GT(ended.metrics.disk_writes, 5);
   EXPECT_GT(ended.metrics.disk_reads, 5);
