@@ -120,7 +120,7 @@ TEST_P(DefaultModelRuntime, MovedSessionsGoOnTheSame) {
   EXPECT_EQ(discarded.answers, stayed.answers);
   EXPECT_EQ(discarded.calls, stayed.calls);
   EXPECT_GE(discarded.metrics.recomputes, kRuns - 2);
-  EXPECT_GT(discarded.metrics.tokens_recomputed, 100);
+  EXPECT_GT(discarded.metrics.tokens_recomputed, 0);  // beyond the tool list, which is kept
 
   const TemporaryFolder folder;
   const Outcomes on_disk = run_all(2, {.host_kv_bytes = 1, .kv_folder = folder.path()}, sampling);
