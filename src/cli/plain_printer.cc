@@ -81,6 +81,9 @@ void PlainPrinter::event(const RunEvent& event) {
     case RunEventKind::resumed:
       line(event.time, "resumed");
       break;
+    case RunEventKind::turn:
+      line(event.time, "turn");
+      break;
     case RunEventKind::finished:
       line(event.time, "finished   " + std::string(to_string(event.reason)));
       break;
