@@ -126,7 +126,7 @@ Result<void> Session::Impl::write_prompt(const std::vector<ToolSpec>& specs,
 Step Session::step() const {
   Impl& s = *impl_;  // the monitor remembers what it is asked for
   if (s.state == Impl::State::done) return Done{s.finish_reason};
-  if (s.state != Impl::State::generating) return Wait{};
+  if (s.state != Impl::State::generating) return s.wait();
   return Decode{.append = std::span(s.context).subspan(s.fed),
                 .banned = s.parser.banned(),
                 .filter = s.filter(),

@@ -363,6 +363,20 @@ bool Session::Impl::named_have_ended() const {
   return wait_for_all ? std::ranges::all_of(named, ended) : std::ranges::any_of(named, ended);
 }
 
+Wait Session::Impl::wait() const {
+  switch (state) {
+    case State::awaiting_call:
+      return {.calls = {&awaited, 1}, .all = true};
+    case State::awaiting_named:
+      return {.calls = named, .all = wait_for_all};
+    case State::awaiting_all:
+    case State::draining:
+      return {.calls = {}, .all = true};
+    default:
+      return {};
+  }
+}
+
 // Pauses until any or all of the named calls have ended. Other results do not end the pause; they
 // are delivered with the one that does.
 void Session::Impl::wait_for_named(Time now) {

@@ -126,6 +126,7 @@ struct Session::Impl {
   void withdraw(CallKey key, Time now);
   void wake(CallKey ended, Time now);
   void wait_for_calls(Time now);
+  [[nodiscard]] Wait wait() const;
   void refuse_wait(std::string_view reason, Time now);
 
   // --- async+ ---
