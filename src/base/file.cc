@@ -51,7 +51,7 @@ bool write_all(int fd, std::string_view bytes) {
 
 }  // namespace
 
-Result<std::string> read_file(const std::string& path, std::size_t max_bytes) {
+Result<std::string> read_whole_file(const std::string& path, std::size_t max_bytes) {
   // Not blocking, so that a named pipe does not hang the caller.
   const FileHandle file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) return system_failed(path, "cannot be opened");

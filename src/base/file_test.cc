@@ -25,22 +25,22 @@ TEST(File, WhatWasWrittenIsRead) {
   const std::string path = folder.file("x");
   const std::string bytes("a\0\xFF\n", 4);
   ASSERT_TRUE(replace_file(path, bytes));
-  EXPECT_EQ(read_file(path, 4), bytes);
+  EXPECT_EQ(read_whole_file(path, 4), bytes);
   ASSERT_TRUE(replace_file(path, "new"));
-  EXPECT_EQ(read_file(path, 4), "new");
+  EXPECT_EQ(read_whole_file(path, 4), "new");
   EXPECT_EQ(files_in(folder), 1U);
 }
 
 TEST(File, WhatCannotBeReadIsNamed) {
   const TemporaryFolder folder;
-  const auto missing = read_file(folder.file("none"), 10);
+  const auto missing = read_whole_file(folder.file("none"), 10);
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().code, ErrorCode::not_found);
   EXPECT_TRUE(missing.error().message.contains(folder.file("none")));
-  EXPECT_EQ(read_file(folder.path(), 10).error().code, ErrorCode::io);
-  EXPECT_EQ(read_file(folder.write("long", "12345"), 4).error().code, ErrorCode::limit_exceeded);
+  EXPECT_EQ(read_whole_file(folder.path(), 10).error().code, ErrorCode::io);
+  EXPECT_EQ(read_whole_file(folder.write("long", "12345"), 4).error().code, ErrorCode::limit_exceeded);
   ASSERT_EQ(mkfifo(folder.file("pipe").c_str(), 0600), 0);
-  EXPECT_EQ(read_file(folder.file("pipe"), 10).error().code, ErrorCode::io);
+  EXPECT_EQ(read_whole_file(folder.file("pipe"), 10).error().code, ErrorCode::io);
 }
 
 TEST(File, WhatCannotBeWrittenLeavesNothingBehind) {

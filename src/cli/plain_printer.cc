@@ -93,6 +93,11 @@ void PlainPrinter::event(const RunEvent& event) {
   }
 }
 
+void PlainPrinter::note(Time time, const std::string& text, bool bad) {
+  flush_text();
+  line(time, (bad ? "problem    " : "note       ") + shown(text));
+}
+
 void PlainPrinter::end(const RunReport& /*report*/) { flush_text(); }
 
 }  // namespace asynclm

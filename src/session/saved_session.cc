@@ -14,12 +14,12 @@
 namespace asynclm {
 namespace {
 
-constexpr std::uint64_t kMagic = 0x3153'4553'4D4C'5941U;  // "AYLMSES1" in memory order
-constexpr std::uint64_t kFormat = 1;
+constexpr std::uint64_t kSessionMagic = 0x3153'4553'4D4C'5941U;  // "AYLMSES1" in memory order
+constexpr std::uint64_t kSessionFormat = 1;
 
 struct SessionFileHeader {
-  std::uint64_t magic = kMagic;
-  std::uint64_t format = kFormat;
+  std::uint64_t magic = kSessionMagic;
+  std::uint64_t format = kSessionFormat;
   std::uint64_t bytes = 0;     // behind the header
   std::uint64_t checksum = 0;  // of them
 };
@@ -73,11 +73,11 @@ Result<Json> open_session(std::string_view bytes) {
   SessionFileHeader header;
   if (bytes.size() < sizeof header) return fail(kCode, "is no saved session, or cut off");
   std::memcpy(&header, bytes.data(), sizeof header);
-  if (header.magic != kMagic) return fail(kCode, "is no saved session");
-  if (header.format != kFormat) {
+  if (header.magic != kSessionMagic) return fail(kCode, "is no saved session");
+  if (header.format != kSessionFormat) {
     return fail(ErrorCode::unsupported,
                 std::format("is a saved session of format {}; this asynclm reads format {}",
-                            header.format, kFormat));
+                            header.format, kSessionFormat));
   }
   const std::string_view body = bytes.substr(sizeof header);
   if (body.size() != header.bytes) {

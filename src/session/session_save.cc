@@ -21,7 +21,7 @@ struct BadSave {
 }
 
 template <class E>
-Json number(E value) {
+Json enum_json(E value) {
   return static_cast<int>(value);
 }
 
@@ -47,9 +47,9 @@ Json call_json(const CallRecord& call) {
               {"arguments", call.arguments},
               {"code", call.code},
               {"needs", call.needs},
-              {"outcome", call.outcome ? number(*call.outcome) : Json()},
+              {"outcome", call.outcome ? enum_json(*call.outcome) : Json()},
               {"result", call.result},
-              {"delivery", number(call.delivery)},
+              {"delivery", enum_json(call.delivery)},
               {"rejected", call.rejected},
               {"emitted", time_json(call.emitted)},
               {"dispatched", time_json(call.dispatched)},
@@ -98,7 +98,7 @@ ParserState parser_from(const Json& json) {
 }  // namespace
 
 Json config_json(const SessionConfig& config) {
-  return Json{{"mode", number(config.mode)},
+  return Json{{"mode", enum_json(config.mode)},
               {"max_generated", config.max_generated},
               {"context_tokens", config.context_tokens},
               {"max_calls", config.max_calls},
@@ -140,14 +140,14 @@ Json Session::Impl::save() const {
   out["vocabulary"] = vocabulary.size();
   Json& tool_list = out["tools"] = Json::object();
   for (const auto& [name, tool] : tools) tool_list[name] = tool.spec.parameters;
-  out["state"] = number(state);
-  out["finish_reason"] = number(finish_reason);
+  out["state"] = enum_json(state);
+  out["finish_reason"] = enum_json(finish_reason);
   out["context"] = context;
   out["counts"] = {counts.prompt, counts.generated, counts.forced, counts.accepted, counts.injected};
   out["turn_began"] = turn_began;
   out["parser"] = parser_json(parser.save());
   if (monitor && monitor->is_open()) {
-    out["block"] = Json{{"marker", number(*monitor->opened_by())},
+    out["block"] = Json{{"marker", enum_json(*monitor->opened_by())},
                         {"calls", monitor->opened_with_calls()},
                         {"tokens", std::vector<Token>(monitor->block().begin(),
                                                       monitor->block().end())}};
@@ -169,12 +169,12 @@ Json Session::Impl::save() const {
     waiting.push_back({{"call", interrupt.call ? Json(*interrupt.call) : Json()},
                        {"id", interrupt.id},
                        {"text", interrupt.text},
-                       {"origin", number(interrupt.origin)},
-                       {"delivery", number(interrupt.delivery)}});
+                       {"origin", enum_json(interrupt.origin)},
+                       {"delivery", enum_json(interrupt.delivery)}});
   }
   out["answer"] = answer;
   out["answer_sent"] = answer_sent;
-  if (error) out["error"] = {{"code", number(error->code)}, {"message", error->message}};
+  if (error) out["error"] = {{"code", enum_json(error->code)}, {"message", error->message}};
   return out;
 }
 
