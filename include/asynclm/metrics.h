@@ -11,8 +11,8 @@
 
 namespace asynclm {
 
-// Durations in buckets whose bounds are fixed, half an octave each: 1 µs · 2^(i/2) is the upper bound
-// of bucket i, the last one takes all that is longer (about 50 minutes and more).
+// Durations in buckets whose bounds are fixed, half an octave each: 1 µs · 2^(i/2) is the upper
+// bound of bucket i, the last one takes all that is longer (about 50 minutes and more).
 class Histogram {
  public:
   static constexpr std::size_t kBuckets = 64;
@@ -62,13 +62,13 @@ struct Metrics {
 
   // Since the start.
   std::int64_t started = 0;
-  std::int64_t admitted = 0;                   // got their first sequence
-  std::int64_t refused = 0;                    // overloaded
-  std::array<std::int64_t, 6> finished{};      // by FinishReason
+  std::int64_t admitted = 0;               // got their first sequence
+  std::int64_t refused = 0;                // overloaded
+  std::array<std::int64_t, 6> finished{};  // by FinishReason
   std::int64_t calls_started = 0, calls_ended = 0;
 
   // Tokens by kind, of decode calls.
-  std::int64_t tokens_appended = 0;    // prompts, interrupts, sampled and forced tokens
+  std::int64_t tokens_appended = 0;  // prompts, interrupts, sampled and forced tokens
   std::int64_t tokens_sampled = 0;
   std::int64_t tokens_drafted = 0, tokens_accepted = 0;
   std::int64_t tokens_recomputed = 0;  // of tokens_appended: once more
@@ -82,20 +82,20 @@ struct Metrics {
   Time moving_time{};  // saves, restores, files; in neither of the two
 
   // The KV cache.
-  std::array<KvUse, kResidencies> kv{};  // by Residency; sessions that have computed tokens
-  std::int64_t swaps_out = 0, swaps_in = 0;              // engine to host memory, and back
-  std::int64_t disk_writes = 0, disk_reads = 0;          // host memory to file, and back
+  std::array<KvUse, kResidencies> kv{};          // by Residency; sessions that have computed tokens
+  std::int64_t swaps_out = 0, swaps_in = 0;      // engine to host memory, and back
+  std::int64_t disk_writes = 0, disk_reads = 0;  // host memory to file, and back
   std::int64_t discards = 0, recomputes = 0;
   std::int64_t prefetches = 0;  // of swaps_in and recomputes: begun before the result was there
   std::int64_t lost = 0;        // saved ones that could not be read again: recomputed
 
-  Histogram queue_time;       // from start to a sequence
-  Histogram first_token;      // from start to the first token
-  Histogram token_gap;        // between decode calls that gave one session a token
-  Histogram trap_time;        // paused for results
-  Histogram return_time;      // from the end of a trap to a sequence, of evicted sessions
-  // From where an interrupt could enter the context to the first token that is sampled behind it: the
-  // rest of the decode call that was running, and its own.
+  Histogram queue_time;   // from start to a sequence
+  Histogram first_token;  // from start to the first token
+  Histogram token_gap;    // between decode calls that gave one session a token
+  Histogram trap_time;    // paused for results
+  Histogram return_time;  // from the end of a trap to a sequence, of evicted sessions
+  // From where an interrupt could enter the context to the first token that is sampled behind it:
+  // the rest of the decode call that was running, and its own.
   Histogram interrupt_delay;
   // Before that, from its arrival: the model was inside a block, or waits for other results first.
   Histogram interrupt_held;

@@ -25,8 +25,8 @@ namespace asynclm {
 enum class ResidencyPolicy : std::uint8_t {
   keep,   // it stays: who has a sequence holds it to the end
   paper,  // the paper's: each session by itself, when it pauses: keep, swap or recompute
-  ours,   // it stays while nobody needs its place; then those go whose going costs least for what it
-          // frees, and come back before their result is expected
+  ours,  // it stays while nobody needs its place; then those go whose going costs least for what it
+         // frees, and come back before their result is expected
 };
 // "keep", "paper", "ours"
 [[nodiscard]] std::string_view to_string(ResidencyPolicy policy);
@@ -58,11 +58,11 @@ struct RuntimeOptions {
   // operations tell.
   bool measure_costs = false;
 
-  // Where the run times of tools are kept between runtimes; empty: nowhere. A file that is not there
-  // is made when the runtime ends; one that cannot be read is an error of create().
+  // Where the run times of tools are kept between runtimes; empty: nowhere. A file that is not
+  // there is made when the runtime ends; one that cannot be read is an error of create().
   std::string latency_file = {};
-  // The estimates in the prompt follow the run times that were seen (latency_model.h says how); else
-  // they are the declared ones.
+  // The estimates in the prompt follow the run times that were seen (latency_model.h says how);
+  // else they are the declared ones.
   bool learn_estimates = true;
 };
 

@@ -42,7 +42,7 @@ struct ToolSpec {
   std::chrono::milliseconds estimate{100};    // expected run time; the model orders calls by it
   std::chrono::milliseconds timeout{30'000};  // then the call ends as timed_out
   // Of results. Of a silent tool the model is told at once if a call did not return; its results
-  // end a pause only if no other call is open.
+  // end a pause only if nothing else can.
   Delivery delivery = Delivery::interrupt;
   // A call whose process is gone may be run again: a saved session does so when it is loaded.
   bool idempotent = false;

@@ -54,7 +54,8 @@ std::span<const std::size_t> BatchSharer::share(std::span<const BatchNeed> needs
       written += need.tokens;
       continue;
     }
-    same_priority = same_priority && need.priority == needs[prompts_.empty() ? i : prompts_[0]].priority;
+    same_priority =
+        same_priority && need.priority == needs[prompts_.empty() ? i : prompts_[0]].priority;
     prompts_.push_back(i);
     deepest = std::max(deepest, need.depth);
   }

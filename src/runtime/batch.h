@@ -14,9 +14,9 @@
 namespace asynclm {
 
 // Shares `budget` tokens among sessions that want needs[i] each (some may want none), max-min
-// fair: a session that wants one token gets it, however long the others' prompts are, and long prompts share the rest.
-// With more sessions than tokens, those from index `first` on (cyclically) get one each, so a
-// caller that moves `first` on serves all in turn. The sum never exceeds budget.
+// fair: a session that wants one token gets it, however long the others' prompts are, and long
+// prompts share the rest. With more sessions than tokens, those from index `first` on (cyclically)
+// get one each, so a caller that moves `first` on serves all in turn. The sum never exceeds budget.
 void share_batch(std::span<const std::size_t> needs, std::size_t budget, std::size_t first,
                  std::vector<std::size_t>& shares);
 
@@ -28,8 +28,8 @@ struct BatchNeed {
                         // hold it up
 };
 
-// Shares decode calls one after the other: whoever writes gets what it wants, and prompts as much as
-// keeps the call within the bound on the gap between two tokens. Among prompts those of higher
+// Shares decode calls one after the other: whoever writes gets what it wants, and prompts as much
+// as keeps the call within the bound on the gap between two tokens. Among prompts those of higher
 // priority come first, though each gets at least a token; equal ones share.
 class BatchSharer {
  public:

@@ -23,7 +23,8 @@ Time from_seconds(double value) {
 void CostModel::decoded(const DecodeWork& work, Time took) {
   const double time = seconds(took);
   if (!(time > 0) || !(work.tokens >= 1)) return;
-  const auto size = static_cast<std::size_t>(std::bit_width(static_cast<std::uint64_t>(work.tokens)));
+  const auto size =
+      static_cast<std::size_t>(std::bit_width(static_cast<std::uint64_t>(work.tokens)));
   Sums& sums = sizes_[std::min(size, kSizes) - 1];
   const std::array<double, kTerms> terms{1 / time, work.tokens / time, work.attended / time};
   for (std::size_t i = 0; i < kTerms; ++i) {
@@ -37,8 +38,9 @@ void CostModel::decoded(const DecodeWork& work, Time took) {
   fit();
 }
 
-// Coordinate descent under the condition that no term is negative: a cost below zero would make long
-// prompts free. Tokens come first, since what one call alone cannot tell apart is best put on them.
+// Coordinate descent under the condition that no term is negative: a cost below zero would make
+// long prompts free. Tokens come first, since what one call alone cannot tell apart is best put on
+// them.
 void CostModel::fit() {
   Sums all;
   for (const Sums& sums : sizes_) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the engine's work costs in time: decode calls by the tokens in them and the tokens that these
-// attend to, moves of saved sequences by their bytes. Learned from the operations themselves, so it
-// is this engine's, this model's and this machine's; a measurement at start only gives it a
+// What the engine's work costs in time: decode calls by the tokens in them and the tokens that
+// these attend to, moves of saved sequences by their bytes. Learned from the operations themselves,
+// so it is this engine's, this model's and this machine's; a measurement at start only gives it a
 // beginning (calibrate). Pure arithmetic: no engine, no clock.
 #pragma once
 
@@ -88,8 +88,7 @@ class CostModel {
     double seconds, bytes;
   };
   // 4 GB/s in memory, 500 MB/s to files; weighed as one kilobyte.
-  std::array<Rate, kMoves> rates_{
-      {{2.5e-7, 1000}, {2.5e-7, 1000}, {2e-6, 1000}, {2e-6, 1000}}};
+  std::array<Rate, kMoves> rates_{{{2.5e-7, 1000}, {2.5e-7, 1000}, {2e-6, 1000}, {2e-6, 1000}}};
   double saved_bytes_ = 4096, saved_tokens_ = 1;
 };
 

@@ -79,8 +79,11 @@ void DecodeLoop::take_turn() {
 void DecodeLoop::left_queue(std::int64_t runs, Instant at) {
   for (std::int64_t i = 0; i < runs; ++i) published_.leave_queue();
   if (left_queue_) {
-    const double interval = static_cast<double>((at - *left_queue_).count()) / static_cast<double>(runs);
-    queue_interval_ = kKeptInterval * queue_interval_ + (1 - kKeptInterval) * interval;
+    const double interval =
+        static_cast<double>((at - *left_queue_).count()) / static_cast<double>(runs);
+    queue_interval_ = queue_interval_ == 0
+                          ? interval
+                          : kKeptInterval * queue_interval_ + (1 - kKeptInterval) * interval;
     published_.set_queue_interval(Time(static_cast<Time::rep>(queue_interval_)));
   }
   left_queue_ = at;

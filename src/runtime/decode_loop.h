@@ -32,8 +32,8 @@
 
 namespace asynclm {
 
-// All must outlive the loop. The calls' callbacks write to `inbox`, and read the clock, on their own
-// threads; the loop alone changes the models.
+// All must outlive the loop. The calls' callbacks write to `inbox`, and read the clock, on their
+// own threads; the loop alone changes the models.
 struct LoopContext {
   Engine& engine;
   CallRunner& calls;

@@ -56,9 +56,9 @@ struct Run {
 
   Kv kv{};
   RunState state = RunState::queued;
-  Instant since{};         // in this state
-  Instant prefetch_due{};  // TrapHandler's
-  bool prefetched = false;
+  Instant since{};          // in this state
+  Instant prefetch_due{};   // TrapHandler's
+  bool prefetched = false;  // since it paused
 
   // The common beginning of prompts (prefix_cache.h): save the sequence when it has so many tokens,
   // 0: no need; or wait for another run that does.
@@ -71,8 +71,8 @@ struct Run {
   Accounting accounting{};
   Time latest{};  // of the inputs so far
 
-  // For metrics: the end of the decode call that gave the last token, and since when interrupts have
-  // been in the context that are not decoded yet.
+  // For metrics: the end of the decode call that gave the last token, and since when interrupts
+  // have been in the context that are not decoded yet.
   std::optional<Instant> last_token{};
   std::vector<Instant> interrupts{};
 

@@ -219,13 +219,12 @@ Result<void> check(const RuntimeOptions& options) {
     const char* name;
     std::int64_t value, low;
   };
-  for (const Field& field : {Field{"max_running_calls", options.max_running_calls, 1},
-                             Field{"max_queued", options.max_queued, 1},
-                             Field{"max_gap", options.max_gap.count(), 1},
-                             Field{"kv_sequences", options.kv_sequences, 0},
-                             Field{"kv_tokens", options.kv_tokens, 0},
-                             Field{"host_kv_bytes", options.host_kv_bytes, 0},
-                             Field{"disk_kv_bytes", options.disk_kv_bytes, 0}}) {
+  for (const Field& field :
+       {Field{"max_running_calls", options.max_running_calls, 1},
+        Field{"max_queued", options.max_queued, 1}, Field{"max_gap", options.max_gap.count(), 1},
+        Field{"kv_sequences", options.kv_sequences, 0}, Field{"kv_tokens", options.kv_tokens, 0},
+        Field{"host_kv_bytes", options.host_kv_bytes, 0},
+        Field{"disk_kv_bytes", options.disk_kv_bytes, 0}}) {
     if (field.value >= field.low) continue;
     return fail(ErrorCode::invalid_argument,
                 std::format("Runtime: {} is {}; it must be at least {}", field.name, field.value,
@@ -326,7 +325,11 @@ Result<std::vector<RunId>> Runtime::start_group(std::vector<GroupMember> members
   if (auto joined = impl_->join_queue(runs.size()); !joined) {
     return std::unexpected(joined.error());
   }
-  for (const auto& run : runs) impl_->expect_report(*run);
+  const Instant began = impl_->clock.now();  // one for all: their times can be compared
+  for (const auto& run : runs) {
+    run->began = began;
+    impl_->expect_report(*run);
+  }
   impl_->inbox.put(StartGroup{std::move(runs)});
   return ids;
 }

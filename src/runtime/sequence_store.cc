@@ -140,8 +140,8 @@ Result<void> SequenceStore::open(Run& run) {
 bool SequenceStore::load(Kv& kv, SequenceId into) {
   std::vector<std::byte> bytes = std::move(kv.saved);
   if (kv.residency == Residency::disk) {
-    auto read = timed(Move::from_disk, kv.saved_bytes,
-                      [&] { return read_file(kv.file, kv.saved_bytes); });
+    auto read =
+        timed(Move::from_disk, kv.saved_bytes, [&] { return read_file(kv.file, kv.saved_bytes); });
     if (!read) return false;
     ++metrics_.disk_reads;
     bytes = std::move(*read);
@@ -216,8 +216,8 @@ Result<void> SequenceStore::evict(Run& run, Residency to) {
 
 void SequenceStore::spill(Run& run) {
   std::string path = new_file_name(folder_);
-  const Result<void> written = timed(Move::to_disk, run.kv.saved.size(),
-                                     [&] { return write_file(path, run.kv.saved); });
+  const Result<void> written =
+      timed(Move::to_disk, run.kv.saved.size(), [&] { return write_file(path, run.kv.saved); });
   if (!written) return discard(run);
   ++metrics_.disk_writes;
   move_to(run.kv, Residency::disk, run.kv.saved_bytes);

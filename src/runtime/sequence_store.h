@@ -31,8 +31,8 @@ class SequenceStore {
   // as discarded. limit_exceeded: the engine has no sequence free.
   [[nodiscard]] Result<void> open(Run& run);
 
-  // Takes a kept prefix into the run's sequence, if that holds more than the sequence. Of a new run's
-  // prompt it also finds out whether it is to keep one, or to wait for one that is coming.
+  // Takes a kept prefix into the run's sequence, if that holds more than the sequence. Of a new
+  // run's prompt it also finds out whether it is to keep one, or to wait for one that is coming.
   void take_prefix(Run& run);
   // The run's sequence holds the prefix that it is to keep.
   void keep_prefix(Run& run);

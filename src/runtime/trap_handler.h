@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who has a sequence of the engine (paper section 5.4, for many sessions). Sessions that can go on
-// wait for one, first by priority, then by how long they have waited. With RuntimeOptions::residency
-// `ours` a trapped session gives its sequence up when somebody waits, and gets one back before its
-// result is expected; runnable sessions keep theirs until they pause or end.
+// wait for one, first by priority, then by how long they have waited. With
+// RuntimeOptions::residency `ours` a trapped session gives its sequence up when somebody waits, and
+// gets one back before its result is expected; runnable sessions keep theirs until they pause or
+// end.
 #pragma once
 
 #include <array>

@@ -171,8 +171,11 @@ void Session::Impl::wake(CallKey ended, Time now) {
       if (ended == awaited) resume(now);
       break;
     case State::awaiting_any:
-      // A silent result ends the pause only if nothing else would.
-      if (queue_wakes() || (open_named == 0 && !calls[ended].id.empty())) resume(now);
+      // A silent result ends the pause only if nothing else could.
+      if (queue_wakes() ||
+          (open_named == 0 && !config.awaits_messages && !calls[ended].id.empty())) {
+        resume(now);
+      }
       break;
     case State::awaiting_named:
       if (named_have_ended()) resume(now);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What runs calls for the decode loop: the Executor, or in simulations a list of events on a virtual
-// clock.
+// What runs calls for the decode loop: the Executor, or in simulations a list of events on a
+// virtual clock.
 #pragma once
 
 #include <cstdint>
