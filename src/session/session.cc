@@ -213,18 +213,19 @@ Result<void> Session::interrupt(std::string_view source, std::string_view text, 
                             to_string(s.finish_reason)));
   }
   s.queue.push_back({std::nullopt, std::string(source), std::string(text), Origin::user, delivery});
-  if (!s.queue_fits()) {
+  const bool opens_turn =
+      delivery != Delivery::silent &&
+      (s.state == Impl::State::draining || s.state == Impl::State::done);
+  auto taken = opens_turn      ? s.open_turn(now)
+               : s.queue_fits() ? Result<void>()
+                                : fail(ErrorCode::limit_exceeded,
+                                       "the message does not fit into the context");
+  if (!taken) {
     s.queue.pop_back();
-    return fail(ErrorCode::limit_exceeded, "the message does not fit into the context");
+    return taken;
   }
   if (delivery == Delivery::silent) return {};
   if (s.waiting()) s.resume(now);
-  if (s.state == Impl::State::draining || s.state == Impl::State::done) {
-    if (auto opened = s.open_turn(now); !opened) {
-      s.queue.pop_back();
-      return opened;
-    }
-  }
   s.after_input(now);
   return {};
 }

@@ -33,10 +33,14 @@ bool Session::Impl::queue_wakes() const {
   return std::ranges::any_of(queue, [](const auto& i) { return i.delivery != Delivery::silent; });
 }
 
-// An estimate from below: results that come first may still take the room.
+// As it is now: what comes before it is delivered may still take the room.
 bool Session::Impl::queue_fits() const {
   std::size_t tokens = 1;  // the one that answers
-  for (const PendingInterrupt& interrupt : queue) tokens += vocabulary.encode(interrupt.text).size();
+  for (const PendingInterrupt& interrupt : queue) {
+    tokens += tokens_of(Marker::intr) + vocabulary.encode(interrupt.id).size() +
+              tokens_of(Marker::head) + vocabulary.encode(interrupt.text).size() +
+              tokens_of(Marker::end);
+  }
   return has_room(tokens);
 }
 
