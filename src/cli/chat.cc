@@ -54,8 +54,8 @@ class ChatTalk {
   explicit ChatTalk(Conversation& conversation) : conversation_(conversation) {}
 
   struct Reply {
-    std::string text;      // empty: nothing
-    std::string said, how; // what goes to the model
+    std::string text = {};             // empty: nothing
+    std::string said = {}, how = {};  // what goes to the model
     bool failed = false, quit = false, wait = false;
   };
   [[nodiscard]] Reply act(std::string_view line) {
@@ -179,9 +179,11 @@ class PlainChat {
   // The first Ctrl-C stops the turn; the second one ends the process (StopSignals). False: end.
   bool on_signal() {
     failed_ = true;
-    if (!signals_.only_ctrl_c() || !conversation_.in_turn()) return false;
-    if (!std::exchange(stopped_, true)) conversation_.cancel_turn();
-    return true;
+    if (!signals_.only_ctrl_c()) return false;
+    if (stopped_) return true;
+    stopped_ = conversation_.in_turn();
+    if (stopped_) conversation_.cancel_turn();
+    return stopped_;
   }
 
   Conversation& conversation_;

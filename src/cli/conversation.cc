@@ -32,7 +32,7 @@ void add_calls(Timeline& timeline, const std::vector<CallRecord>& calls) {
 }  // namespace
 
 Conversation::Conversation(Runtime& runtime, RunRequest request)
-    : runtime_(runtime), request_(std::move(request)) {
+    : runtime_(runtime), request_(std::move(request)), began_(process_time()) {
   request_.open = true;
 }
 
@@ -139,8 +139,13 @@ const std::vector<RunEvent>& Conversation::take() {
   if (std::exchange(may_have_ended_, false) || turn_ended) {
     if (const auto report = runtime_.report(*run_); !report) {
       auto last = runtime_.wait(*run_);
-      if (last) ended_ = std::move(*last);
-      if (!last) ended_ = RunReport{.finish = FinishReason::error, .error = last.error()};
+      ended_.emplace();
+      if (last) {
+        ended_ = std::move(*last);
+      } else {
+        ended_->finish = FinishReason::error;
+        ended_->error = last.error();
+      }
       run_.reset();
     }
   }

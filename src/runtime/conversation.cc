@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The decode thread's part in conversations: messages of people and of other models, groups, saving.
+#include <algorithm>
 #include <format>
+#include <string>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "engine/saved_sequence.h"
 #include "runtime/decode_loop.h"

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Conversations on the runtime: messages in any state, turns, cancels, saving and loading.
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <future>
 #include <memory>
 #include <mutex>
@@ -284,15 +286,13 @@ class SavedRunTest : public ConversationTest {
 };
 
 // What the model writes here follows from its whole context, so that any difference would show.
-Token next_of(std::span<const Token> context, std::span<const Token> banned) {
+Token next_of(std::span<const Token> context, std::span<const Token> /*banned*/) {
   std::uint64_t hash = 7;
   for (const Token token : context) hash = hash * 31 + static_cast<std::uint64_t>(token) + 1;
-  if (hash % 40 == 0) return test_vocabulary().control("<|end_of_text|>");
-  const Token token = 'a' + static_cast<Token>(hash % 26);
-  return std::ranges::contains(banned, token) ? 'z' : token;
+  return 'a' + static_cast<Token>((hash >> 20) % 26);
 }
 
-TEST_F(SavedRunTest, GoesOnWithTheSameTokensFromEveryOne) {
+TEST_F(SavedRunTest, GoesOnWithTheSameTokens) {
   const auto make_engine = [&] {
     auto made = std::make_unique<TestEngine>(std::vector<std::string>{""});
     engine = made.get();
@@ -301,22 +301,26 @@ TEST_F(SavedRunTest, GoesOnWithTheSameTokensFromEveryOne) {
   };
   make_engine();
   engine->close_gate();
-  const RunId run = start();
+  RunRequest what = request();
+  what.config.max_generated = 1500;  // far more than are written while it is saved
+  const auto run = runtime->start(std::move(what));
+  ASSERT_TRUE(run);
   engine->await_decode();
   std::vector<std::string> files;
-  for (int i = 0; i < 25; ++i) {
+  for (int i = 0; i < 20; ++i) {
     files.push_back(folder.file(std::to_string(i)));
-    auto saved =
-        std::async(std::launch::async, [&] { return runtime->save(run, files.back()); });
-    engine->let_one_pass();
-    engine->let_one_pass();
+    auto saved = std::async(std::launch::async, [&] { return runtime->save(*run, files.back()); });
+    // It is answered between two decode calls.
+    while (saved.wait_for(std::chrono::milliseconds(1)) != std::future_status::ready) {
+      engine->let_one_pass();
+    }
     ASSERT_TRUE(saved.get());
   }
   engine->open_gate();
-  runtime->close(run);
-  const auto whole = runtime->wait(run);
+  runtime->close(*run);
+  const auto whole = runtime->wait(*run);
   ASSERT_TRUE(whole);
-  ASSERT_GT(whole->answer.size(), 25U);
+  EXPECT_EQ(whole->finish, FinishReason::length);
   const std::vector<Token> tokens = context;
   for (const std::string& file : files) {
     make_engine();

@@ -85,6 +85,7 @@ struct Session::Impl {
                                           std::vector<Message> messages);
   [[nodiscard]] Json save() const;
   void load(const Json& saved);  // throws Json::exception and BadSave (session_save.cc)
+  void check_wait() const;       // the same
 
   void begin_input() {
     if (events_taken) {

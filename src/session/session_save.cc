@@ -250,8 +250,8 @@ void Session::Impl::load(const Json& saved) {
     require(key < calls.size(), "it names a call that is not there");
     return key;
   };
-  for (const CallRecord& call : calls) {
-    for (const CallKey key : call.needs) require(key < calls.size(), "a call needs none");
+  for (CallKey key = 0; key < calls.size(); ++key) {
+    for (const CallKey need : calls[key].needs) require(need < key, "a call needs a later one");
   }
   const auto is_held_back = [&](CallKey key) {
     return !calls[key].outcome && !calls[key].dispatched && tools.contains(calls[key].name);
@@ -267,24 +267,20 @@ void Session::Impl::load(const Json& saved) {
     for (const std::string& id : futures_in(held.back().arguments)) {
       require(find_call(id).has_value(), "a held call takes the result of none");
     }
+    require(std::ranges::any_of(calls[held.back().key].needs,
+                                [&](CallKey need) { return !calls[need].outcome; }),
+            "a held call would never start");
   }
-  std::size_t not_dispatched = 0;
-  for (const CallRecord& call : calls) not_dispatched += !call.outcome && !call.dispatched ? 1 : 0;
-  require(not_dispatched == held.size() + collected.size(), "an open call would never start");
-  const bool calls_open = open_named + open_silent + open_unnamed > 0;
-  require(calls_open || (config.awaits_messages && state == State::awaiting_any) ||
-              state == State::generating || state == State::done,
-          "it waits for nothing");
-  if (state == State::generating) {
-    require(has_room(1) && counts.generated - turn_began < config.max_generated,
-            "it is at a limit and has not stopped");
+  for (CallKey key = 0; key < calls.size(); ++key) {
+    if (calls[key].outcome || calls[key].dispatched) continue;
+    require(std::ranges::count(collected, key) + std::ranges::count(held, key, &WaitingCall::key) ==
+                1,
+            "an open call would never start");
   }
   for (const Json& key : saved.at("named")) named.push_back(key_from(key));
-  if (state == State::awaiting_call) {
-    awaited = key_from(saved.at("awaited"));
-    require(!calls[awaited].outcome, "it waits for a call that has ended");
-  }
   saved.at("wait_for_all").get_to(wait_for_all);
+  awaited = saved.at("awaited").get<CallKey>();
+  check_wait();
   saved.at("idle_traps").get_to(idle_traps);
   for (const Json& interrupt : saved.at("queue")) {
     const Json& call = interrupt.at("call");
@@ -315,6 +311,36 @@ void Session::Impl::load(const Json& saved) {
     }
   }
   propose();
+}
+
+// The state is one in which something can happen.
+void Session::Impl::check_wait() const {
+  const int open_with_id = open_named + open_silent;
+  bool good = true;
+  switch (state) {
+    case State::generating:
+      good = has_room(1) && counts.generated - turn_began < config.max_generated;
+      break;
+    case State::awaiting_call:
+      good = awaited < calls.size() && !calls[awaited].outcome;
+      break;
+    case State::awaiting_all:
+      good = open_with_id > 0;
+      break;
+    case State::awaiting_any:
+      good = open_with_id > 0 || config.awaits_messages;
+      break;
+    case State::awaiting_named:
+      good = !named_have_ended();
+      break;
+    case State::draining:
+      good = open_silent + open_unnamed > 0;
+      break;
+    case State::done:
+      break;
+  }
+  if (state != State::generating) good = good && collected.empty();
+  if (!good) throw BadSave{"it waits for nothing, or should have stopped"};
 }
 
 }  // namespace asynclm
