@@ -143,7 +143,7 @@ Result<Sample> make_sample(const Vocabulary& vocabulary, const TaskSequence& seq
     const bool is_first = &task == &sequence.tasks.front();
     const Sample before = sample;
     if (!is_first) {
-      auto added = session->add_user_message(task.user, sample.makespan);
+      auto added = session->interrupt("user", task.user, sample.makespan);
       if (!added) return std::unexpected(added.error());
     }
     parts.add(is_first ? Author::prompt : Author::user,
