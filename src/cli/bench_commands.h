@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// The benches: subcommands of asynclm bench.
+#pragma once
+
+#include <string_view>
+
+#include <asynclm/error.h>
+
+#include "cli/commands.h"
+
+namespace asynclm {
+
+void add_bench_monitor(CLI::App& bench, int& exit_code);
+void add_bench_policies(CLI::App& bench, int& exit_code);
+
+// Says what went wrong in which bench; the exit code.
+[[nodiscard]] int complain_bench(std::string_view bench, const Error& error);
+
+}  // namespace asynclm
