@@ -17,6 +17,7 @@ int complain_bench(std::string_view bench, const Error& error) {
 void add_bench_command(CLI::App& app, int& exit_code) {
   CLI::App* bench = app.add_subcommand("bench", "Measurements that anybody can repeat");
   bench->require_subcommand(1);
+  add_bench_batch(*bench, exit_code);
   add_bench_policies(*bench, exit_code);
   add_bench_monitor(*bench, exit_code);
 }

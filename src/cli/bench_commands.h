@@ -10,6 +10,7 @@
 
 namespace asynclm {
 
+void add_bench_batch(CLI::App& bench, int& exit_code);
 void add_bench_monitor(CLI::App& bench, int& exit_code);
 void add_bench_policies(CLI::App& bench, int& exit_code);
 
