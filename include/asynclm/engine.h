@@ -131,6 +131,12 @@ class Engine {
   [[nodiscard]] virtual Result<void> restore(SequenceId sequence,
                                              std::span<const std::byte> state) = 0;
 
+  // The same with one half left out. save_sampler: restore makes an empty sequence of it that goes
+  // on with this sampler. restore_tokens: the sequence keeps its own sampler.
+  [[nodiscard]] virtual Result<std::vector<std::byte>> save_sampler(SequenceId sequence) const = 0;
+  [[nodiscard]] virtual Result<void> restore_tokens(SequenceId sequence,
+                                                    std::span<const std::byte> state) = 0;
+
   // Appends and samples. `sampled` has sampled_size(items) entries: for one item after the other
   // the tokens that were sampled, 1 + draft.size() at most, and then kNoToken; of an item with
   // `sample` false one kNoToken. The sequence then holds the append, and all but the last of the

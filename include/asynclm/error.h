@@ -3,6 +3,7 @@
 // aborts.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <expected>
 #include <string>
@@ -16,6 +17,7 @@ enum class ErrorCode : std::uint8_t {
   not_found,         // a file, tool, token or session that does not exist
   unsupported,       // understood, but not possible with this model, library or machine
   limit_exceeded,    // context, batch, sequence, size or time limit
+  overloaded,        // too much is waiting; a later try may succeed
   cancelled,         // ended on request
   io,                // the operating system refused
   engine,            // the inference library failed
@@ -26,6 +28,7 @@ enum class ErrorCode : std::uint8_t {
 struct Error {
   ErrorCode code = ErrorCode::internal;
   std::string message;
+  std::chrono::milliseconds retry_after{};  // overloaded: when a new try has a chance
 };
 
 template <class T>

@@ -3,24 +3,67 @@
 // I/O (programs, timers); they meet in the inbox.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <asynclm/engine.h>
 #include <asynclm/error.h>
+#include <asynclm/metrics.h>
 #include <asynclm/session.h>
 #include <asynclm/tool.h>
 #include <asynclm/types.h>
 
 namespace asynclm {
 
+// What becomes of the KV cache of a session that waits for results (paper section 5.4).
+enum class ResidencyPolicy : std::uint8_t {
+  keep,   // it stays: who has a sequence holds it to the end
+  paper,  // the paper's: each session by itself, when it pauses: keep, swap or recompute
+  ours,   // it stays while nobody needs its place; then those go whose going costs least for what it
+          // frees, and come back before their result is expected
+};
+// "keep", "paper", "ours"
+[[nodiscard]] std::string_view to_string(ResidencyPolicy policy);
+[[nodiscard]] Result<ResidencyPolicy> parse_residency_policy(std::string_view text);
+
 struct RuntimeOptions {
   std::int32_t max_running_calls = 16;       // over all sessions; further calls queue
   std::size_t max_output_bytes = 64 * 1024;  // of one tool call; more is an error
+
+  // Runs that wait for their first place in the engine. Further ones are refused (`overloaded`).
+  std::int32_t max_queued = 1024;
+
+  // Long prompts are cut so that a decode call with sessions that write takes no longer than this:
+  // the bound on the gap between two of their tokens. At least 16 tokens of prompts go into a call,
+  // else they would never end. A person sees no gap of 50 ms.
+  Time max_gap = std::chrono::milliseconds(50);
+
+  ResidencyPolicy residency = ResidencyPolicy::ours;
+  // The budget of the KV cache: sequences held at once, and tokens in them. 0: what the engine has.
+  // Tokens are counted when a session gets its sequence; those that write may grow beyond.
+  std::int32_t kv_sequences = 0;
+  std::int64_t kv_tokens = 0;
+  // Room for saved sequences: in memory, then in files of a folder (empty: none are written), then
+  // they are computed again.
+  std::int64_t host_kv_bytes = std::int64_t{1} << 30;
+  std::string kv_folder = {};
+  std::int64_t disk_kv_bytes = std::int64_t{8} << 30;
+  // Measure at start what decoding, saving and restoring cost: up to 0.3 s. Else the first
+  // operations tell.
+  bool measure_costs = false;
+
+  // Where the run times of tools are kept between runtimes; empty: nowhere. A file that is not there
+  // is made when the runtime ends; one that cannot be read is an error of create().
+  std::string latency_file = {};
+  // The estimates in the prompt follow the run times that were seen (latency_model.h says how); else
+  // they are the declared ones.
+  bool learn_estimates = true;
 };
 
 // Everything about a session that has ended.
@@ -41,6 +84,8 @@ struct RunRequest {
   // context_tokens is cut to the engine's.
   SessionConfig config = {.constrained = true, .fast_forward = true, .drafts = true};
   SamplingParams sampling;
+  // Higher is served first: with a sequence, and with its prompt. Equal ones are served alike.
+  std::int32_t priority = 0;
   // Called on the decode thread for each event, with the session to look up calls. Must be quick
   // and must not call the runtime. Times count from this session's start.
   std::function<void(const Session&, const Event&)> on_event;
@@ -56,11 +101,13 @@ class Runtime {
   ~Runtime();  // cancels what runs and waits for it
 
   // Thread-safe, all of them.
+  // start: `overloaded` with Error::retry_after if max_queued runs wait.
   [[nodiscard]] Result<RunId> start(RunRequest request);
   [[nodiscard]] Result<RunReport> wait(RunId run);  // blocks until the session ended; once per run
   void cancel(RunId run);                           // ends it soon, also in mid-decode
 
   [[nodiscard]] const EngineInfo& engine_info() const;
+  [[nodiscard]] Metrics metrics() const;  // as of the last turn of the decode loop
   [[nodiscard]] std::vector<ToolSpec> tools() const;
 
  private:

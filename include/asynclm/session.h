@@ -96,7 +96,12 @@ struct Decode {
   // See DecodeItem. The owner may take a part of it, from its beginning, or nothing.
   std::span<const Token> draft = {};
 };
-struct Wait {};  // nothing to do until a call completes
+// Nothing to do until any of these calls completes, or all of them; of all open ones if it names
+// none. The span lives until the next input.
+struct Wait {
+  std::span<const CallKey> calls = {};
+  bool all = false;
+};
 struct Done {
   FinishReason reason;
 };

@@ -13,6 +13,8 @@ std::string_view to_string(ErrorCode code) {
       return "unsupported";
     case ErrorCode::limit_exceeded:
       return "limit_exceeded";
+    case ErrorCode::overloaded:
+      return "overloaded";
     case ErrorCode::cancelled:
       return "cancelled";
     case ErrorCode::io:

@@ -30,7 +30,7 @@ Result<RunReport> drive(Runtime& runtime, RunRequest request, const RunHeader& h
   for (bool ended = false; !ended;) {
     // Events are looked at in batches: waking up for each token would take time from the model.
     ended = report.wait_for(kTick) == std::future_status::ready;
-    inbox->take(events, false);
+    inbox->take(events);
     for (const RunEvent& event : events) {
       for (RunSink* sink : sinks) sink->event(event);
     }

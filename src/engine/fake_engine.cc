@@ -159,6 +159,21 @@ Result<std::vector<std::byte>> FakeEngine::save(SequenceId sequence) const {
   return saved;
 }
 
+Result<std::vector<std::byte>> FakeEngine::save_sampler(SequenceId sequence) const {
+  if (Result<void> there = table_.check(sequence); !there) return std::unexpected(there.error());
+  std::vector<std::byte> saved = make_saved(origin(), 0, table_.sampler(sequence), 0);
+  seal_saved(saved);
+  return saved;
+}
+
+Result<void> FakeEngine::restore_tokens(SequenceId sequence, std::span<const std::byte> state) {
+  if (Result<void> there = table_.check(sequence); !there) return there;
+  const SamplerState own = table_.sampler(sequence);
+  Result<void> restored = restore(sequence, state);
+  table_.sampler(sequence) = own;
+  return restored;
+}
+
 Result<void> FakeEngine::restore(SequenceId sequence, std::span<const std::byte> state) {
   if (Result<void> there = table_.check(sequence); !there) return there;
   std::vector<Token>& tokens = at(sequence).tokens;

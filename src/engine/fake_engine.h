@@ -88,6 +88,9 @@ class FakeEngine final : public Engine {
   [[nodiscard]] Result<std::vector<std::byte>> save(SequenceId sequence) const override;
   [[nodiscard]] Result<void> restore(SequenceId sequence,
                                      std::span<const std::byte> state) override;
+  [[nodiscard]] Result<std::vector<std::byte>> save_sampler(SequenceId sequence) const override;
+  [[nodiscard]] Result<void> restore_tokens(SequenceId sequence,
+                                            std::span<const std::byte> state) override;
   [[nodiscard]] Result<void> decode(std::span<const DecodeItem> items,
                                     std::span<Token> sampled) override;
   void request_abort() noexcept override { abort_.request(); }

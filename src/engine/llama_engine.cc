@@ -174,6 +174,9 @@ class LlamaEngine final : public Engine {
   [[nodiscard]] Result<std::vector<std::byte>> save(SequenceId sequence) const override;
   [[nodiscard]] Result<void> restore(SequenceId sequence,
                                      std::span<const std::byte> state) override;
+  [[nodiscard]] Result<std::vector<std::byte>> save_sampler(SequenceId sequence) const override;
+  [[nodiscard]] Result<void> restore_tokens(SequenceId sequence,
+                                            std::span<const std::byte> state) override;
   [[nodiscard]] Result<void> decode(std::span<const DecodeItem> items,
                                     std::span<Token> sampled) override;
   void request_abort() noexcept override { abort_.request(); }
@@ -529,6 +532,21 @@ Result<std::vector<std::byte>> LlamaEngine::save(SequenceId sequence) const {
   }
   seal_saved(saved);
   return saved;
+}
+
+Result<std::vector<std::byte>> LlamaEngine::save_sampler(SequenceId sequence) const {
+  if (Result<void> there = table_.check(sequence); !there) return std::unexpected(there.error());
+  std::vector<std::byte> saved = make_saved(origin(), 0, table_.sampler(sequence), 0);
+  seal_saved(saved);
+  return saved;
+}
+
+Result<void> LlamaEngine::restore_tokens(SequenceId sequence, std::span<const std::byte> state) {
+  if (Result<void> there = table_.check(sequence); !there) return there;
+  const SamplerState own = table_.sampler(sequence);
+  Result<void> restored = restore(sequence, state);
+  table_.sampler(sequence) = own;
+  return restored;
 }
 
 Result<void> LlamaEngine::restore(SequenceId sequence, std::span<const std::byte> state) {

@@ -2,48 +2,99 @@
 #include "runtime/decode_loop.h"
 
 #include <algorithm>
-#include <chrono>
 #include <exception>
+#include <functional>
 #include <utility>
 #include <variant>
-
-#include "runtime/batch.h"
 
 namespace asynclm {
 namespace {
 
-Instant now() { return std::chrono::steady_clock::now(); }
+// Tokens of a session that writes: the last one, forced ones behind it, a short interrupt. More is
+// computed like a prompt, in pieces where others write too.
+constexpr std::size_t kMaxWritten = 32;
+
+constexpr double kKeptInterval = 0.8;  // of the mean time between runs that leave the queue
 
 }  // namespace
 
-DecodeLoop::DecodeLoop(Engine& engine, Executor& executor, Inbox<Input>& inbox)
-    : engine_(engine), executor_(executor), inbox_(inbox) {}
+DecodeLoop::DecodeLoop(const LoopContext& context, const RuntimeOptions& options)
+    : engine_(context.engine),
+      calls_(context.calls),
+      clock_(context.clock),
+      inbox_(context.inbox),
+      costs_(context.costs),
+      latency_(context.latency),
+      published_(context.published),
+      places_(engine_, clock_, costs_, latency_, metrics_, options,
+              [this](Run& run, Error error) { fail(run, std::move(error)); }),
+      max_gap_(options.max_gap),
+      learn_estimates_(options.learn_estimates) {}
 
 void DecodeLoop::run() noexcept {
   while (!closing_) {
-    try {
-      turn();
-    } catch (const std::exception& error) {
-      give_up(error.what());
-    } catch (...) {
-      give_up("an exception of unknown type");
-    }
+    if (turn() || closing_) continue;
+    const std::optional<Instant> wake = wake_at();
+    inbox_.wait(wake ? std::optional(std::max(Time{}, *wake - now())) : std::nullopt);
   }
 }
 
-void DecodeLoop::turn() {
+bool DecodeLoop::turn() noexcept {
+  try {
+    take_turn();
+  } catch (const std::exception& error) {
+    give_up(error.what());
+  } catch (...) {
+    give_up("an exception of unknown type");
+  }
+  return !batch_.empty();
+}
+
+void DecodeLoop::take_turn() {
+  const Instant from = now();
+  const Time elsewhere = metrics_.decode_time + metrics_.moving_time;
   ended_.clear();
+  batch_.clear();
   if (next_input_ == inputs_.size()) {
     next_input_ = 0;
-    inbox_.take(inputs_, batch_.empty());  // the last turn had nothing to decode: sleep
+    inbox_.take(inputs_);
   }
   while (next_input_ < inputs_.size()) {
     Input& input = inputs_[next_input_++];
     std::visit([this](auto& what) { accept(what); }, input);
   }
-  admit();
+  const std::int64_t admitted = metrics_.admitted;
+  const Instant at = now();  // not before what came in
+  places_.admit(at);
+  if (const std::int64_t left = metrics_.admitted - admitted; left > 0) left_queue(left, at);
   collect();
   if (!batch_.empty()) decode();
+  publish();
+  if (!batch_.empty()) {
+    metrics_.own_time += now() - from - (metrics_.decode_time + metrics_.moving_time - elsewhere);
+  }
+}
+
+void DecodeLoop::left_queue(std::int64_t runs, Instant at) {
+  for (std::int64_t i = 0; i < runs; ++i) published_.leave_queue();
+  if (left_queue_) {
+    const double interval = static_cast<double>((at - *left_queue_).count()) / static_cast<double>(runs);
+    queue_interval_ = kKeptInterval * queue_interval_ + (1 - kKeptInterval) * interval;
+    published_.set_queue_interval(Time(static_cast<Time::rep>(queue_interval_)));
+  }
+  left_queue_ = at;
+}
+
+void DecodeLoop::publish() {
+  metrics_.at = now();
+  metrics_.queued = places_.count(RunState::queued);
+  metrics_.returning = places_.count(RunState::returning);
+  metrics_.running = places_.count(RunState::running);
+  metrics_.trapped = places_.count(RunState::trapped);
+  KvUse& resident = metrics_.kv[static_cast<std::size_t>(Residency::resident)];
+  resident.tokens = 0;
+  for (const Run* run : places_.resident()) resident.tokens += engine_.length(*run->kv.sequence);
+  published_.set_metrics(metrics_);
 }
 
 // --- Inputs -----------------------------------------------------------------------------------
@@ -56,8 +107,9 @@ Run* DecodeLoop::find(RunId id) {
 void DecodeLoop::accept(StartRun& input) {
   Run& run = *input.run;
   runs_.emplace(run.id, std::move(input.run));
-  queued_.push_back(&run);
+  ++metrics_.started;
   run.tick(now());
+  places_.add(run, run.began);
   settle(run);
 }
 
@@ -65,10 +117,6 @@ void DecodeLoop::accept(CallStarted& input) {
   Run* run = find(input.run);
   if (run == nullptr) return;
   run->accounting.call_started(input.call, input.at - run->began);
-  if (run->fed > 0) {
-    run->held.emplace_back(input);
-    return;
-  }
   run->session.started(input.call, run->tick(input.at));
   settle(*run);
 }
@@ -77,13 +125,18 @@ void DecodeLoop::accept(CallEnded& input) {
   Run* run = find(input.run);
   if (run == nullptr) return;  // the session ended first
   run->accounting.call_ended(input.call, input.at - run->began);
-  if (run->fed > 0) {
-    run->held.emplace_back(std::move(input));
-    return;
-  }
   if (input.call < run->handles.size()) run->handles[input.call].reset();
+  learn(*run, input.call, input.result.outcome, input.at);
   run->session.completed(input.call, std::move(input.result), run->tick(input.at));
   settle(*run);
+}
+
+void DecodeLoop::learn(const Run& run, CallKey call, Outcome outcome, Instant at) {
+  ++metrics_.calls_ended;
+  const CallRecord& record = run.session.calls()[call];
+  if (outcome == Outcome::cancelled || record.outcome || !record.dispatched) return;
+  latency_.observe(record.name, at - run.began - *record.dispatched);
+  if (learn_estimates_ && latency_.specs_changed()) published_.set_specs(latency_.specs());
 }
 
 void DecodeLoop::accept(CancelRun& input) {
@@ -101,12 +154,6 @@ void DecodeLoop::accept(Shutdown& /*input*/) {
     settle(run);
     finish(run);
   }
-}
-
-void DecodeLoop::release_held(Run& run) {
-  if (run.held.empty()) return;
-  std::vector<Input> held = std::exchange(run.held, {});
-  for (Input& input : held) std::visit([this](auto& what) { accept(what); }, input);
 }
 
 // --- Effects ----------------------------------------------------------------------------------
@@ -128,7 +175,7 @@ void DecodeLoop::settle(Run& run) {
   }
   if (observer_failed) return fail(run, std::move(*observer_failed));
   if (run.done()) return finish(run);
-  note_residency(run);
+  places_.update(run, run.began + run.latest);
 }
 
 void DecodeLoop::act(Run& run, const Event& event) {
@@ -136,14 +183,20 @@ void DecodeLoop::act(Run& run, const Event& event) {
     dispatch(run, dispatched->call);
   } else if (const auto* cancelled = std::get_if<CallCancelled>(&event.what)) {
     withdraw(run, cancelled->call);
+  } else if (const auto* interrupt = std::get_if<InterruptDelivered>(&event.what)) {
+    run.interrupts.push_back(run.began + event.time);
+    if (!interrupt->call) return;
+    const CallRecord& record = run.session.calls()[*interrupt->call];
+    if (record.returned) metrics_.interrupt_held.add(event.time - *record.returned);
   }
 }
 
 void DecodeLoop::dispatch(Run& run, CallKey call) {
   if (run.handles.size() <= call) run.handles.resize(call + 1);
   const CallRecord& record = run.session.calls()[call];
+  ++metrics_.calls_started;
   try {
-    run.handles[call] = executor_.start(
+    run.handles[call] = calls_.start(
         record.name, record.arguments,
         [this, id = run.id, call] { inbox_.put(CallStarted{id, call, now()}); },
         [this, id = run.id, call](CallResult result) {
@@ -157,9 +210,9 @@ void DecodeLoop::dispatch(Run& run, CallKey call) {
 
 void DecodeLoop::withdraw(Run& run, CallKey call) {
   if (call >= run.handles.size()) return;
-  const std::optional<Executor::Handle> handle = std::exchange(run.handles[call], std::nullopt);
+  const std::optional<CallRunner::Handle> handle = std::exchange(run.handles[call], std::nullopt);
   if (!handle) return;
-  executor_.cancel(*handle);
+  calls_.cancel(*handle);
   run.accounting.call_ended(call, run.latest);
 }
 
@@ -173,12 +226,8 @@ void DecodeLoop::finish(Run& run) {
   if (found == runs_.end()) return;  // it is finished already
 
   for (CallKey call = 0; call < run.handles.size(); ++call) withdraw(run, call);
-  if (run.sequence) {
-    engine_.drop(*run.sequence);
-    engine_full_ = false;
-  }
-  std::erase(admitted_, &run);
-  std::erase(queued_, &run);
+  if (run.state == RunState::queued) published_.leave_queue();
+  places_.remove(run);
 
   const Time end = run.tick(now());
   const Accounting::Totals totals = run.accounting.totals(end);
@@ -194,6 +243,8 @@ void DecodeLoop::finish(Run& run) {
   report.waiting = totals.waiting;
   report.overlap = totals.overlap;
   report.error = run.session.error();
+  ++metrics_.finished[static_cast<std::size_t>(report.finish)];
+  publish();  // who has the report finds it in the metrics
   run.report.set_value(std::move(report));
 
   ended_.push_back(std::move(found->second));
@@ -202,94 +253,77 @@ void DecodeLoop::finish(Run& run) {
 
 void DecodeLoop::give_up(const char* why) noexcept {
   batch_.clear();
-  admitted_.clear();
-  queued_.clear();
   for (auto& [id, run] : runs_) {
     try {
       for (CallKey call = 0; call < run->handles.size(); ++call) withdraw(*run, call);
-      if (run->sequence) engine_.drop(*run->sequence);
+      if (run->state == RunState::queued) published_.leave_queue();
+      places_.remove(*run);
       RunReport report;
       report.finish = FinishReason::error;
       report.error = Error{ErrorCode::internal, std::string("the decode thread failed: ") + why};
       report.wall = run->tick(now());
+      ++metrics_.finished[static_cast<std::size_t>(report.finish)];
       run->report.set_value(std::move(report));
     } catch (...) {  // the promise breaks, which wait() reports
     }
   }
   runs_.clear();
-  engine_full_ = false;
-}
-
-void DecodeLoop::note_residency(Run& run) {
-  const bool can_decode = run.sequence && std::holds_alternative<Decode>(run.session.step());
-  if (can_decode) {
-    run.accounting.busy(run.latest);
-  } else {
-    run.accounting.idle(run.latest);
-  }
 }
 
 // --- Decoding ---------------------------------------------------------------------------------
 
-void DecodeLoop::admit() {
-  const auto places = static_cast<std::size_t>(engine_.info().max_sequences);
-  while (!queued_.empty() && !engine_full_ && admitted_.size() < places) {
-    Run& run = *queued_.front();
-    Result<SequenceId> sequence = engine_.create(run.sampling);
-    if (!sequence && sequence.error().code == ErrorCode::limit_exceeded && !admitted_.empty()) {
-      engine_full_ = true;  // somebody else uses the engine's sequences too
-      return;
-    }
-    queued_.pop_front();
-    if (!sequence) {
-      fail(run, std::move(sequence.error()));
-      continue;
-    }
-    run.sequence = *sequence;
-    admitted_.push_back(&run);
-    run.tick(now());
-    note_residency(run);
-  }
-}
-
 void DecodeLoop::collect() {
-  batch_.clear();
   needs_.clear();
   items_.clear();
-  for (Run* run : admitted_) {
+  for (Run* run : places_.resident()) {
+    const std::span<const Token> context = run->session.context();
+    const auto held = static_cast<std::size_t>(engine_.length(*run->kv.sequence));
+    DecodeItem item{.sequence = *run->kv.sequence, .append = {}, .sample = false, .banned = {}};
+    BatchNeed need{.depth = held, .priority = run->priority};
     const Step step = run->session.step();
-    const auto* decode = std::get_if<Decode>(&step);
-    if (decode == nullptr || !run->sequence) continue;
+    if (const auto* decode = std::get_if<Decode>(&step)) {
+      if (run->awaits_prefix) continue;
+      item.append = context.subspan(held);
+      item.sample = true;
+      item.banned = decode->banned;
+      item.filter = decode->filter;
+      item.draft = decode->draft;
+      need.tokens = item.append.size();
+      need.writes = run->last_token && need.tokens <= kMaxWritten;
+      if (run->keep_prefix_at > held) {
+        need.tokens = std::min(need.tokens, run->keep_prefix_at - held);
+      }
+    } else if (held < run->kv.tokens) {  // it comes back ahead of its result
+      item.append = context.subspan(held, run->kv.tokens - held);
+      need.tokens = item.append.size();
+    } else {
+      continue;
+    }
     batch_.push_back(run);
-    needs_.push_back(decode->append.size() - run->fed);
-    items_.push_back({.sequence = *run->sequence,
-                      .append = decode->append,
-                      .sample = true,
-                      .banned = decode->banned,
-                      .filter = decode->filter,
-                      .draft = decode->draft});
+    needs_.push_back(need);
+    items_.push_back(item);
   }
   auto budget = static_cast<std::size_t>(engine_.info().max_batch_tokens);
-  share_batch(needs_, budget, first_, shares_);
+  const std::span<const std::size_t> shares = sharer_.share(needs_, budget, max_gap_, costs_);
 
   std::size_t kept = 0;
   for (std::size_t i = 0; i < batch_.size(); ++i) {
-    if (shares_[i] == 0) continue;
-    budget -= shares_[i];
+    if (shares[i] == 0) continue;
+    budget -= shares[i];
     DecodeItem item = items_[i];
-    item.append = item.append.subspan(batch_[i]->fed, shares_[i]);
-    item.sample = shares_[i] == needs_[i];
-    if (!item.sample) {
-      item.banned = {};
-      item.filter = nullptr;
-      item.draft = {};
+    if (shares[i] < item.append.size()) {
+      item = {.sequence = item.sequence,
+              .append = item.append.first(shares[i]),
+              .sample = false,
+              .banned = {}};
     }
     items_[kept] = item;
     batch_[kept] = batch_[i];
+    needs_[kept] = needs_[i];
     ++kept;
   }
-  first_ = kept < batch_.size() ? (first_ + kept) % batch_.size() : 0;
   batch_.resize(kept);
+  needs_.resize(kept);
   items_.resize(kept);
   cut_drafts(budget);
   sampled_.assign(sampled_size(items_), kNoToken);
@@ -309,10 +343,16 @@ void DecodeLoop::decode() {
   const Instant from = now();
   const Result<void> done = engine_.decode(items_, sampled_);
   const Instant to = now();
+  metrics_.decode_time += to - from;
   if (done) {
-    std::size_t tokens = 0;
-    for (const DecodeItem& item : items_) tokens += item.append.size() + item.draft.size();
-    drafts_.decoded(tokens, to - from);
+    DecodeWork work;
+    for (std::size_t i = 0; i < items_.size(); ++i) {
+      work.add(items_[i].append.size() + items_[i].draft.size(), needs_[i].depth);
+    }
+    costs_.decoded(work, to - from);
+    drafts_.decoded(static_cast<std::size_t>(work.tokens), to - from);
+    ++metrics_.decode_calls;
+    metrics_.batch_sessions += static_cast<std::int64_t>(items_.size());
     std::span<const Token> sampled = sampled_;
     for (std::size_t i = 0; i < items_.size(); ++i) {
       const std::size_t entries = 1 + items_[i].draft.size();
@@ -334,8 +374,12 @@ void DecodeLoop::decode_one_by_one() {
     const std::span<Token> sampled = std::span(sampled_).first(1 + items_[i].draft.size());
     const Instant from = now();
     const Result<void> done = engine_.decode({&items_[i], 1}, sampled);
+    const Instant to = now();
+    metrics_.decode_time += to - from;
     if (done) {
-      feed(i, sampled, from, now());
+      ++metrics_.decode_calls;
+      ++metrics_.batch_sessions;
+      feed(i, sampled, from, to);
     } else if (done.error().code == ErrorCode::cancelled) {
       return;
     } else {
@@ -346,18 +390,33 @@ void DecodeLoop::decode_one_by_one() {
 
 void DecodeLoop::feed(std::size_t item, std::span<const Token> sampled, Instant from, Instant to) {
   Run& run = *batch_[item];
+  const DecodeItem& fed = items_[item];
   run.accounting.decoded(from - run.began, to - run.began);
-  if (!items_[item].sample) {
-    run.fed += items_[item].append.size();
-    return;
+  const std::size_t held = needs_[item].depth + fed.append.size();
+  metrics_.tokens_appended += static_cast<std::int64_t>(fed.append.size());
+  if (needs_[item].depth < run.kv.tokens) {
+    const std::size_t again = std::min(held, run.kv.tokens) - needs_[item].depth;
+    metrics_.tokens_recomputed += static_cast<std::int64_t>(again);
   }
-  run.fed = 0;
+  if (held == run.keep_prefix_at) places_.store().keep_prefix(run);
+  if (!fed.sample) return;
   std::size_t count = sampled.size();
   while (count > 1 && sampled[count - 1] == kNoToken) --count;
-  drafts_.verified(items_[item].draft.size(), count - 1);
+  drafts_.verified(fed.draft.size(), count - 1);
+  metrics_.tokens_sampled += static_cast<std::int64_t>(count);
+  metrics_.tokens_drafted += static_cast<std::int64_t>(fed.draft.size());
+  metrics_.tokens_accepted += static_cast<std::int64_t>(count) - 1;
+  if (run.last_token) {
+    // Not from before a pause.
+    if (run.since <= *run.last_token) metrics_.token_gap.add(to - *run.last_token);
+  } else {
+    metrics_.first_token.add(to - run.began);
+  }
+  run.last_token = to;
+  for (const Instant since : run.interrupts) metrics_.interrupt_delay.add(to - since);
+  run.interrupts.clear();
   run.session.decoded(sampled.first(count), run.tick(to));
   settle(run);
-  release_held(run);
 }
 
 }  // namespace asynclm

@@ -1,47 +1,73 @@
 // SPDX-License-Identifier: Apache-2.0
 // The decode thread: owns the engine and all sessions, and is the only place where the two meet.
 //
-// One turn: take what is in the inbox, hand it to the sessions, act on their events, then put the
-// Decode steps of all sessions into one engine call. With nothing to decode the thread sleeps in
-// the inbox.
+// One turn: take what is in the inbox, hand it to the sessions, act on their events, give out the
+// engine's sequences (TrapHandler), then put what the engine is to append for each session into one
+// call. The engine is to hold a session's context, so what it lacks of it is appended: a prompt, an
+// interrupt, a token, or what was discarded while the session waited. With nothing to decode the
+// thread sleeps in the inbox.
 #pragma once
 
 #include <cstddef>
-#include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
-#include <string>
 #include <vector>
 
 #include <asynclm/engine.h>
+#include <asynclm/metrics.h>
+#include <asynclm/runtime.h>
 
+#include "base/clock.h"
+#include "runtime/batch.h"
+#include "runtime/cost_model.h"
 #include "runtime/draft_policy.h"
 #include "runtime/inputs.h"
+#include "runtime/latency_model.h"
+#include "runtime/published.h"
 #include "runtime/run.h"
-#include "tools/executor.h"
+#include "runtime/trap_handler.h"
+#include "tools/call_runner.h"
 
 namespace asynclm {
 
+// All must outlive the loop. The calls' callbacks write to `inbox`, and read the clock, on their own
+// threads; the loop alone changes the models.
+struct LoopContext {
+  Engine& engine;
+  CallRunner& calls;
+  const Clock& clock;
+  Inbox<Input>& inbox;
+  CostModel& costs;
+  LatencyModel& latency;
+  Published& published;
+};
+
 class DecodeLoop {
  public:
-  // All must outlive the loop; the executor's callbacks write to `inbox`.
-  DecodeLoop(Engine& engine, Executor& executor, Inbox<Input>& inbox);
+  DecodeLoop(const LoopContext& context, const RuntimeOptions& options);
 
-  // Returns after a Shutdown input, when all runs are cancelled and reported. Never throws.
+  // Takes turns until a Shutdown input, when all runs are cancelled and reported. Sleeps in the
+  // inbox when there is nothing to do. Never throws.
   void run() noexcept;
 
+  // One turn; never blocks but in the engine. False if there was nothing to decode: then nothing
+  // changes before the next input or wake_at(). run() is made of these; simulations on a virtual
+  // clock take them by themselves.
+  bool turn() noexcept;
+  [[nodiscard]] std::optional<Instant> wake_at() const { return places_.wake_at(); }
+
  private:
-  void turn();
+  void take_turn();
 
   // Inputs to sessions.
-  void accept(Input& input);
   void accept(StartRun& input);
   void accept(CallStarted& input);
   void accept(CallEnded& input);
   void accept(CancelRun& input);
   void accept(Shutdown& input);
-  void release_held(Run& run);
+  void learn(const Run& run, CallKey call, Outcome outcome, Instant at);
 
   // Effects of sessions. `settle` follows each input to a session: it acts on the events and ends
   // the run if it is done.
@@ -53,44 +79,50 @@ class DecodeLoop {
   void finish(Run& run);
 
   // Decoding.
-  void admit();
   void collect();
+  void cut_drafts(std::size_t budget);
   void decode();
   void decode_one_by_one();
-  void cut_drafts(std::size_t budget);
   void feed(std::size_t item, std::span<const Token> sampled, Instant from, Instant to);
 
-  // Notes whether the run has something to decode. The seam for policies that move a paused
-  // session's sequence out of the engine: for now it stays.
-  void note_residency(Run& run);
+  void left_queue(std::int64_t runs, Instant at);
+  void publish();
 
   // The last resort, after an exception that no run can be blamed for: ends all of them.
   void give_up(const char* why) noexcept;
 
   [[nodiscard]] Run* find(RunId id);
+  [[nodiscard]] Instant now() const { return clock_.now(); }
 
   Engine& engine_;
-  Executor& executor_;
+  CallRunner& calls_;
+  const Clock& clock_;
   Inbox<Input>& inbox_;
+  CostModel& costs_;
+  LatencyModel& latency_;
+  Published& published_;
+
+  Metrics metrics_;
+  TrapHandler places_;
+  DraftPolicy drafts_;
+  Time max_gap_;
+  bool learn_estimates_;
 
   std::map<RunId, std::unique_ptr<Run>> runs_;
-  std::vector<Run*> admitted_;  // hold a sequence
-  std::deque<Run*> queued_;     // wait for one, first come first served
-  bool engine_full_ = false;    // create() refused; until a sequence is dropped
   bool closing_ = false;
+  std::optional<Instant> left_queue_;  // when a run last did
+  double queue_interval_ = 0;          // nanoseconds
 
   // Inputs taken and not yet accepted start at next_input_: none is lost by an exception.
   std::vector<Input> inputs_;
   std::size_t next_input_ = 0;
 
-  DraftPolicy drafts_;
-
   // The parts of one decode call, kept to reuse their memory.
   std::vector<Run*> batch_;
-  std::vector<std::size_t> needs_, shares_;
+  std::vector<BatchNeed> needs_;
+  BatchSharer sharer_;
   std::vector<DecodeItem> items_;
   std::vector<Token> sampled_;
-  std::size_t first_ = 0;  // whose turn it is, when there are more sessions than batch tokens
 
   std::vector<std::unique_ptr<Run>> ended_;  // this turn: batch_ may still refer to them
 };

@@ -4,8 +4,11 @@
 
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <utility>
 #include <vector>
+
+#include <asynclm/types.h>
 
 namespace asynclm {
 
@@ -21,13 +24,23 @@ class Inbox {
     filled_.notify_one();
   }
 
-  // Replaces `out` by all that is there; with `wait`, blocks until there is something. The two
-  // buffers change places, so a steady state allocates nothing.
-  void take(std::vector<Item>& out, bool wait) {
+  // Replaces `out` by all that is there. The two buffers change places, so a steady state allocates
+  // nothing.
+  void take(std::vector<Item>& out) {
     out.clear();
-    std::unique_lock lock(mutex_);
-    if (wait) filled_.wait(lock, [this] { return !items_.empty(); });
+    const std::lock_guard lock(mutex_);
     items_.swap(out);
+  }
+
+  // Blocks until something is there, for `longest` at most; for ever without a value.
+  void wait(std::optional<Time> longest) {
+    std::unique_lock lock(mutex_);
+    const auto filled = [this] { return !items_.empty(); };
+    if (longest) {
+      filled_.wait_for(lock, *longest, filled);
+    } else {
+      filled_.wait(lock, filled);
+    }
   }
 
  private:

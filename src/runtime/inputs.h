@@ -2,7 +2,6 @@
 // What other threads tell the decode thread.
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <variant>
 
@@ -12,7 +11,8 @@
 
 namespace asynclm {
 
-using Instant = std::chrono::steady_clock::time_point;
+// A point in time of the runtime's clock. Sessions count theirs from their start.
+using Instant = Time;
 
 struct Run;  // runtime/run.h
 

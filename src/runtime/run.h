@@ -8,38 +8,68 @@
 #include <functional>
 #include <future>
 #include <optional>
+#include <string>
 #include <vector>
 
+#include <asynclm/metrics.h>
 #include <asynclm/runtime.h>
 
 #include "runtime/accounting.h"
 #include "runtime/inputs.h"
-#include "tools/executor.h"
+#include "tools/call_runner.h"
 
 namespace asynclm {
+
+// Where a run's computed tokens are. The session's context is the token log: whatever is lost here
+// can be computed from it again, but for the sampler.
+struct Kv {
+  Residency residency = Residency::discarded;
+  std::optional<SequenceId> sequence{};  // resident
+  std::size_t tokens = 0;                // computed, when it last left the engine
+  std::vector<std::byte> sampler{};      // since then
+  std::vector<std::byte> saved{};        // host
+  std::string file{};                    // disk
+  std::size_t saved_bytes = 0;           // host or disk
+};
+
+enum class RunState : std::uint8_t {
+  queued,     // waits for its first sequence
+  returning,  // can go on, and waits for a sequence
+  running,    // can go on, and has one
+  trapped,    // waits for results, with or without one
+};
+inline constexpr std::size_t kRunStates = 4;
 
 struct Run {
   RunId id;
   Session session;
   SamplingParams sampling;
+  std::int32_t priority = 0;
   std::function<void(const Session&, const Event&)> on_event;
   Instant began;
   std::promise<RunReport> report{};
 
-  // The engine's sequence; none while the run is queued.
-  std::optional<SequenceId> sequence{};
+  Kv kv{};
+  RunState state = RunState::queued;
+  Instant since{};         // in this state
+  Instant prefetch_due{};  // TrapHandler's
+  bool prefetched = false;
 
-  // Tokens of the current Decode step that the engine already has: long appends go in pieces. While
-  // it is not zero the session gets no input but cancel and failure, since its step must not
-  // change.
-  std::size_t fed = 0;
-  std::vector<Input> held{};
+  // The common beginning of prompts (prefix_cache.h): save the sequence when it has so many tokens,
+  // 0: no need; or wait for another run that does.
+  std::size_t keep_prefix_at = 0;
+  bool awaits_prefix = false;
 
   // By CallKey; empty where nothing runs.
-  std::vector<std::optional<Executor::Handle>> handles{};
+  std::vector<std::optional<CallRunner::Handle>> handles{};
 
   Accounting accounting{};
   Time latest{};  // of the inputs so far
+
+  // For metrics: the end of the decode call that gave the last token, and since when interrupts have
+  // been in the context that are not decoded yet.
+  std::optional<Instant> last_token{};
+  std::vector<Instant> interrupts{};
 
   // The instant in the session's time, which never decreases: a worker's report may be older than
   // the decode that ended meanwhile.

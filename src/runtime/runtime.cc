@@ -3,17 +3,26 @@
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <filesystem>
+#include <format>
 #include <future>
 #include <map>
 #include <mutex>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
 #include <asynclm/runtime.h>
 
+#include "base/clock.h"
+#include "runtime/cost_model.h"
 #include "runtime/decode_loop.h"
 #include "runtime/inbox.h"
 #include "runtime/inputs.h"
+#include "runtime/latency_model.h"
+#include "runtime/measure_costs.h"
+#include "runtime/published.h"
 #include "runtime/run.h"
 #include "session/monitor.h"
 #include "tools/executor.h"
@@ -23,18 +32,33 @@ namespace asynclm {
 // The order of the members is the order of life: the thread ends first, then the executor's
 // workers, which write to the inbox, then the engine.
 struct Runtime::Impl {
-  Impl(std::unique_ptr<Engine> the_engine, Toolbox the_tools, const ExecutorOptions& options)
+  Impl(std::unique_ptr<Engine> the_engine, Toolbox the_tools, const RuntimeOptions& options)
       : engine(std::move(the_engine)),
         tools(std::move(the_tools)),
         specs(tools.specs()),
-        executor(tools, options),
-        loop(*engine, executor, inbox) {}
+        costs(static_cast<std::size_t>(engine->info().max_batch_tokens)),
+        latency(specs),
+        published(specs),
+        executor(tools, {.max_running = options.max_running_calls,
+                         .max_output_bytes = options.max_output_bytes}),
+        loop({.engine = *engine,
+              .calls = executor,
+              .clock = clock,
+              .inbox = inbox,
+              .costs = costs,
+              .latency = latency,
+              .published = published},
+             options),
+        max_queued(options.max_queued),
+        latency_file(options.latency_file) {}
 
   ~Impl() {
     if (!thread.joinable()) return;
     inbox.put(Shutdown{});
     engine->request_abort();
     thread.join();
+    // Nobody is left to be told of an error: what was learned is lost then, nothing else.
+    if (!latency_file.empty()) (void)latency.save(latency_file);
   }
 
   Impl(const Impl&) = delete;
@@ -43,9 +67,15 @@ struct Runtime::Impl {
   std::unique_ptr<Engine> engine;
   Toolbox tools;
   std::vector<ToolSpec> specs;
+  SteadyClock clock;
   Inbox<Input> inbox;
+  CostModel costs;
+  LatencyModel latency;
+  Published published;
   Executor executor;
   DecodeLoop loop;
+  std::int32_t max_queued;
+  std::string latency_file;
 
   std::atomic<RunId> last_id = 0;
   // What constrained sessions share, made for the first of them. The mutex guards the map; the
@@ -76,22 +106,61 @@ Result<std::shared_ptr<CallGrammar>> Runtime::Impl::grammar(const SessionConfig&
   return made;
 }
 
+namespace {
+
+// Of the measurement at start.
+constexpr Time kMeasureTime = std::chrono::milliseconds(250);
+
+Result<void> check(const RuntimeOptions& options) {
+  struct Field {
+    const char* name;
+    std::int64_t value, low;
+  };
+  for (const Field& field : {Field{"max_running_calls", options.max_running_calls, 1},
+                             Field{"max_queued", options.max_queued, 1},
+                             Field{"max_gap", options.max_gap.count(), 1},
+                             Field{"kv_sequences", options.kv_sequences, 0},
+                             Field{"kv_tokens", options.kv_tokens, 0},
+                             Field{"host_kv_bytes", options.host_kv_bytes, 0},
+                             Field{"disk_kv_bytes", options.disk_kv_bytes, 0}}) {
+    if (field.value >= field.low) continue;
+    return fail(ErrorCode::invalid_argument,
+                std::format("Runtime: {} is {}; it must be at least {}", field.name, field.value,
+                            field.low));
+  }
+  if (options.kv_folder.empty()) return {};
+  std::error_code error;
+  std::filesystem::create_directories(options.kv_folder, error);
+  if (error) {
+    return fail(ErrorCode::io, std::format("Runtime: the folder {} for saved sequences cannot be "
+                                           "made: {}",
+                                           options.kv_folder, error.message()));
+  }
+  return {};
+}
+
+}  // namespace
+
 Runtime::Runtime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Runtime::~Runtime() = default;
 
 Result<std::unique_ptr<Runtime>> Runtime::create(std::unique_ptr<Engine> engine, Toolbox tools,
                                                  const RuntimeOptions& options) {
   if (engine == nullptr) return fail(ErrorCode::invalid_argument, "Runtime: there is no engine");
-  if (options.max_running_calls < 1) {
-    return fail(ErrorCode::invalid_argument, "Runtime: max_running_calls is " +
-                                                 std::to_string(options.max_running_calls) +
-                                                 "; it must be at least 1");
-  }
+  if (Result<void> valid = check(options); !valid) return std::unexpected(valid.error());
   try {
-    auto impl =
-        std::make_unique<Impl>(std::move(engine), std::move(tools),
-                               ExecutorOptions{.max_running = options.max_running_calls,
-                                               .max_output_bytes = options.max_output_bytes});
+    auto impl = std::make_unique<Impl>(std::move(engine), std::move(tools), options);
+    if (!options.latency_file.empty() && std::filesystem::exists(options.latency_file)) {
+      if (auto loaded = impl->latency.load(options.latency_file); !loaded) {
+        return std::unexpected(std::move(loaded.error()));
+      }
+      if (options.learn_estimates) impl->published.set_specs(impl->latency.specs());
+    }
+    if (options.measure_costs) {
+      if (auto done = measure_costs(*impl->engine, impl->clock, kMeasureTime, impl->costs); !done) {
+        return std::unexpected(std::move(done.error()));
+      }
+    }
     impl->thread = std::thread([loop = &impl->loop] { loop->run(); });
     return std::unique_ptr<Runtime>(new Runtime(std::move(impl)));
   } catch (const std::exception& error) {
@@ -101,7 +170,7 @@ Result<std::unique_ptr<Runtime>> Runtime::create(std::unique_ptr<Engine> engine,
 }
 
 Result<RunId> Runtime::start(RunRequest request) {
-  const Instant began = std::chrono::steady_clock::now();
+  const Instant began = impl_->clock.now();
   if (Result<void> valid = validate(request.sampling); !valid) {
     return std::unexpected(std::move(valid.error()));
   }
@@ -112,14 +181,23 @@ Result<RunId> Runtime::start(RunRequest request) {
   auto grammar = impl_->grammar(request.config);
   if (!grammar) return std::unexpected(std::move(grammar.error()));
   Result<Session> session =
-      Session::create(impl_->engine->vocabulary(), impl_->specs, std::move(request.messages),
-                      request.config, std::move(*grammar));
+      Session::create(impl_->engine->vocabulary(), *impl_->published.specs(),
+                      std::move(request.messages), request.config, std::move(*grammar));
   if (!session) return std::unexpected(std::move(session.error()));
+  if (!impl_->published.join_queue(impl_->max_queued)) {
+    const std::chrono::milliseconds retry = impl_->published.retry_after();
+    return std::unexpected(
+        Error{.code = ErrorCode::overloaded,
+              .message = std::format("{} runs wait already; try again in {} ms, or raise max_queued",
+                                     impl_->max_queued, retry.count()),
+              .retry_after = retry});
+  }
 
   const RunId id = ++impl_->last_id;
   auto run = std::unique_ptr<Run>(new Run{.id = id,
                                           .session = std::move(*session),
                                           .sampling = request.sampling,
+                                          .priority = request.priority,
                                           .on_event = std::move(request.on_event),
                                           .began = began});
   {
@@ -157,6 +235,8 @@ void Runtime::cancel(RunId run) {
 }
 
 const EngineInfo& Runtime::engine_info() const { return impl_->engine->info(); }
+
+Metrics Runtime::metrics() const { return impl_->published.metrics(); }
 
 std::vector<ToolSpec> Runtime::tools() const { return impl_->specs; }
 

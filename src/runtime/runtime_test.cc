@@ -71,10 +71,11 @@ class RuntimeTest : public ::testing::Test {
     return box;
   }
 
-  void make(std::vector<std::string> texts, FakeEngineOptions options = {}) {
+  void make(std::vector<std::string> texts, FakeEngineOptions options = {},
+            const RuntimeOptions& runtime_options = {}) {
     auto made = std::make_unique<TestEngine>(std::move(texts), std::move(options));
     engine = made.get();
-    auto created = Runtime::create(std::move(made), tools(), {});
+    auto created = Runtime::create(std::move(made), tools(), runtime_options);
     ASSERT_TRUE(created) << created.error().message;
     runtime = std::move(*created);
   }
@@ -260,7 +261,8 @@ TEST_F(RuntimeTest, MoreSessionsThanSequencesTakeTurns) {
 }
 
 TEST_F(RuntimeTest, QueuedTimeIsWaitingTime) {
-  make({"[CALL]a[HEAD]hold()[END][TRAP]x", "second"}, {.max_sequences = 1});
+  make({"[CALL]a[HEAD]hold()[END][TRAP]x", "second"}, {.max_sequences = 1},
+       {.residency = ResidencyPolicy::keep});
   const RunId first = start();
   const RunId second = start();
   latch.open();

@@ -111,6 +111,12 @@ class TestEngine final : public Engine {
   Result<void> restore(SequenceId sequence, std::span<const std::byte> state) override {
     return fake_.restore(sequence, state);
   }
+  Result<std::vector<std::byte>> save_sampler(SequenceId sequence) const override {
+    return fake_.save_sampler(sequence);
+  }
+  Result<void> restore_tokens(SequenceId sequence, std::span<const std::byte> state) override {
+    return fake_.restore_tokens(sequence, state);
+  }
   Result<void> decode(std::span<const DecodeItem> items, std::span<Token> sampled) override {
     {
       std::unique_lock lock(mutex_);

@@ -122,6 +122,7 @@ struct Session::Impl {
   [[nodiscard]] std::string id_problem(const std::string& id) const;
   void dispatch(CallKey key, Time now);
   void wait_for_calls(Time now);
+  [[nodiscard]] Wait wait() const;
   void refuse_wait(std::string_view reason, Time now);
 
   // --- async+ ---
@@ -641,6 +642,20 @@ bool Session::Impl::named_have_ended() const {
   return wait_for_all ? std::ranges::all_of(named, ended) : std::ranges::any_of(named, ended);
 }
 
+Wait Session::Impl::wait() const {
+  switch (state) {
+    case State::awaiting_call:
+      return {.calls = {&awaited, 1}, .all = true};
+    case State::awaiting_named:
+      return {.calls = named, .all = wait_for_all};
+    case State::awaiting_all:
+    case State::draining:
+      return {.calls = {}, .all = true};
+    default:
+      return {};
+  }
+}
+
 // Pauses until any or all of the named calls have ended. Other results do not end the pause; they
 // are delivered with the one that does.
 void Session::Impl::wait_for_named(Time now) {
@@ -845,7 +860,7 @@ Result<void> Session::Impl::prepare(std::vector<ToolSpec> specs, std::vector<Mes
 Step Session::step() const {
   Impl& s = *impl_;  // the monitor remembers what it is asked for
   if (s.state == Impl::State::done) return Done{s.finish_reason};
-  if (s.state != Impl::State::generating) return Wait{};
+  if (s.state != Impl::State::generating) return s.wait();
   return Decode{.append = std::span(s.context).subspan(s.fed),
                 .banned = s.parser.banned(),
                 .filter = s.filter(),

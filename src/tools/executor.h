@@ -10,6 +10,8 @@
 
 #include <asynclm/tool.h>
 
+#include "tools/call_runner.h"
+
 namespace asynclm {
 
 struct ExecutorOptions {
@@ -22,29 +24,21 @@ struct ExecutorOptions {
 // until it has really ended: a program is gone after at most 600 ms, a function when it returns.
 //
 // Thread-safe. Callbacks run on one thread of the executor; they must not block or throw.
-class Executor {
+class Executor final : public CallRunner {
  public:
   // `tools` must outlive the executor. May throw std::system_error if no thread can be started.
   Executor(const Toolbox& tools, const ExecutorOptions& options);
 
   // Cancels all calls and waits until the last has ended: every callback has been called or will
   // never be. A function that never returns keeps the destructor waiting.
-  ~Executor();
+  ~Executor() override;
 
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  using Handle = std::uint64_t;  // never 0, never used twice
-
-  // Queues a call; `arguments` is an object that fulfils the tool's schema. on_started is called
-  // when a worker takes the call (from then on the time-out counts), on_done exactly once, also for
-  // unknown tools (failed) and cancelled calls. Calls started while the destructor runs are
-  // dropped.
   Handle start(const std::string& tool, Json arguments, std::function<void()> on_started,
-               std::function<void(CallResult)> on_done);
-
-  // Outcome `cancelled`, soon. Unknown and finished calls are ignored.
-  void cancel(Handle handle);
+               std::function<void(CallResult)> on_done) override;
+  void cancel(Handle handle) override;
 
  private:
   struct Impl;
