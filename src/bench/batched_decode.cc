@@ -14,12 +14,10 @@
 namespace asynclm::bench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 // A call that gave each session one token.
 struct FullStep {
   std::size_t call;  // the how manyth of all calls
-  Clock::time_point from, to;
+  std::chrono::steady_clock::time_point from, to;
 };
 
 // Notes when the engine's calls begin and end, and bans what would end a text.
@@ -59,6 +57,13 @@ class TextEngine final : public Engine {
                                      std::span<const std::byte> state) override {
     return engine_->restore(sequence, state);
   }
+  [[nodiscard]] Result<std::vector<std::byte>> save_sampler(SequenceId sequence) const override {
+    return engine_->save_sampler(sequence);
+  }
+  [[nodiscard]] Result<void> restore_tokens(SequenceId sequence,
+                                            std::span<const std::byte> state) override {
+    return engine_->restore_tokens(sequence, state);
+  }
   [[nodiscard]] Result<void> decode(std::span<const DecodeItem> items,
                                     std::span<Token> sampled) override {
     items_.assign(items.begin(), items.end());
@@ -67,9 +72,9 @@ class TextEngine final : public Engine {
       item.banned = controls_;
       full = full && item.sample && item.append.size() == 1 && item.draft.empty();
     }
-    const Clock::time_point from = Clock::now();
+    const std::chrono::steady_clock::time_point from = std::chrono::steady_clock::now();
     Result<void> done = engine_->decode(items_, sampled);
-    if (full) steps_.push_back({calls_, from, Clock::now()});
+    if (full) steps_.push_back({calls_, from, std::chrono::steady_clock::now()});
     ++calls_;
     return done;
   }
@@ -133,7 +138,7 @@ Result<BatchedDecode> measure_batched_decode(std::unique_ptr<Engine> engine,
   runtime->reset();  // its thread writes no more steps
 
   BatchedDecode out{.prompt_tokens = prompt};
-  Clock::duration whole{}, own{};
+  std::chrono::steady_clock::duration whole{}, own{};
   for (std::size_t i = 0; i + 1 < steps.size(); ++i) {
     if (steps[i + 1].call != steps[i].call + 1) continue;  // another session's prompt between them
     ++out.steps;

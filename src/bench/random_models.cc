@@ -14,7 +14,7 @@
 namespace asynclm::bench {
 namespace {
 
-constexpr std::string_view kEnd = "<|end_of_text|>";
+constexpr std::string_view kEndOfText = "<|end_of_text|>";
 
 // The default model's (train/tokenizer.py).
 constexpr std::string_view kChatTemplate =
@@ -77,7 +77,7 @@ Result<ModelTokens> make_tokens(const NamedShape& shape, const std::string& word
     out.texts.push_back(std::format("<|{}|>", role));
   }
   out.end = static_cast<std::uint32_t>(out.texts.size());
-  out.texts.emplace_back(kEnd);
+  out.texts.emplace_back(kEndOfText);
   for (std::size_t i = 0; out.texts.size() < shape.plain_tokens + shape.control_tokens; ++i) {
     out.texts.push_back(std::format("<|reserved_special_token_{}|>", i));
   }

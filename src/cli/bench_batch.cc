@@ -108,12 +108,6 @@ Result<double> BenchBatchCommand::theirs(const std::string& program, const std::
   return fail(ErrorCode::engine, program + " printed no speed (speed_tg): another version?");
 }
 
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  const std::size_t half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
-}
-
 int BenchBatchCommand::run() const {
   const auto path = find_model(model);
   if (!path) return complain_bench("batch", path.error());
