@@ -53,7 +53,7 @@ struct Run {
   RunState state = RunState::queued;
   Instant since{};         // in this state
   Instant prefetch_due{};  // TrapHandler's
-  bool prefetched = false;
+  bool prefetched = false;  // since it paused
 
   // The common beginning of prompts (prefix_cache.h): save the sequence when it has so many tokens,
   // 0: no need; or wait for another run that does.

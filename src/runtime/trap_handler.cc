@@ -83,7 +83,7 @@ void TrapHandler::set_state(Run& run, RunState state, Instant now) {
   in_host_.erase(&run);
   if (run.state == RunState::trapped) {
     metrics_.trap_time.add(now - run.since);
-    if (std::exchange(run.prefetched, false)) metrics_.return_time.add(Time{});
+    if (std::exchange(run.prefetched, false) && run.kv.sequence) metrics_.return_time.add(Time{});
   }
   if (run.state == RunState::queued) {
     ++metrics_.admitted;
@@ -228,7 +228,6 @@ void TrapHandler::evict(Run& run, Residency to, Instant now) {
   std::erase(resident_, &run);
   engine_full_ = false;
   if (!gone) return failed_(run, std::move(gone.error()));
-  run.prefetched = false;
   schedule(run, now);
   keep_to_host_budget();
 }
@@ -261,13 +260,14 @@ void TrapHandler::decide_as_paper(Instant now) {
 
 // --- Ahead of time ----------------------------------------------------------------------------
 
-// When to look at the evicted run again: when its result is as near as its way back is long.
+// When to look at the evicted run again: when its result is as near as its way back is long. Once for
+// each pause: one that came back too early and had to go again waits for its result.
 void TrapHandler::schedule(Run& run, Instant now) {
   due_.erase(&run);
   in_host_.erase(&run);
   const Time left = expected_wait(run, latency_, now) - prefetch_lead(return_cost(run));
   run.prefetch_due = now + std::max(left, kRetry);
-  due_.insert(&run);
+  if (!run.prefetched) due_.insert(&run);
   if (run.kv.residency == Residency::host) in_host_.insert(&run);
 }
 
