@@ -126,7 +126,10 @@ Result<BatchedDecode> measure_batched_decode(std::unique_ptr<Engine> engine,
   if (!runtime) return std::unexpected(runtime.error());
   std::vector<RunId> runs;
   for (std::int32_t i = 0; i < task.sessions; ++i) {
-    const auto run = (*runtime)->start({.messages = {{"user", text}}, .config = config});
+    RunRequest request;
+    request.messages = {{"user", text}};
+    request.config = config;
+    const auto run = (*runtime)->start(std::move(request));
     if (!run) return std::unexpected(run.error());
     runs.push_back(*run);
   }

@@ -154,7 +154,8 @@ Result<LoadResult> run_load(std::unique_ptr<Engine> engine, const LoadWork& work
   for (Time next_sample{};;) {
     const Time now = clock.now();
     while (runs.size() < count && arrivals[runs.size()] <= now) {
-      RunRequest request{.messages = {{"user", work.tasks[runs.size() % work.tasks.size()].user}}};
+      RunRequest request;
+      request.messages = {{"user", work.tasks[runs.size() % work.tasks.size()].user}};
       request.config.max_generated = options.max_generated;
       const auto run = runtime.start(std::move(request));
       if (!run) return std::unexpected(run.error());

@@ -92,6 +92,9 @@ nlohmann::ordered_json describe(const bench::LoadResult& r, std::string_view pol
           {"token_gap", quantiles(m.token_gap)},
           {"interrupt_delay", quantiles(m.interrupt_delay)},
           {"return_time", quantiles(m.return_time)},
+          {"decode_call_mean_ms",
+           milliseconds(m.decode_time) /
+               static_cast<double>(std::max<std::int64_t>(m.decode_calls, 1))},
           {"own_us_per_token", milliseconds(m.own_time) * 1e3 / tokens},
           {"tokens_recomputed", m.tokens_recomputed},
           {"swaps_out", m.swaps_out},

@@ -297,6 +297,10 @@ Result<void> write_tensor(const ggml_tensor& tensor, Random& random, ModelFile& 
 Result<void> write_random_model(const RandomModel& model, const std::string& path,
                                 const std::function<void(double)>& progress) {
   if (Result<void> valid = check(model); !valid) return valid;
+  std::error_code unknown;
+  if (fs::is_directory(path, unknown)) {
+    return fail(ErrorCode::io, path + " is a folder; name a file in it");
+  }
   const Layout layout(model);
   if (Result<void> room = check_room(path, layout.bytes()); !room) return room;
   ModelFile file(path);
