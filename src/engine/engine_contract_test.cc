@@ -268,5 +268,55 @@ TEST_P(EngineContract, AbortWithoutADecodeDoesNothing) {
   EXPECT_TRUE(append(a, {1}).has_value());
 }
 
+// A sequence whose tokens are computed again behind the saved sampler goes on as if it had stayed.
+TEST_P(EngineContract, TheSamplerCanBeSavedWithoutTheTokens) {
+  const SamplingParams params{.temperature = 1.5F, .seed = 5};
+  const SequenceId stays = add(params);
+  std::vector<Token> tokens = {append(stays, {1, 2}).value()};
+  while (tokens.size() < 4) tokens.push_back(append(stays, {tokens.back()}).value());
+  const auto sampler = engine_->save_sampler(stays);
+  ASSERT_TRUE(sampler) << sampler.error().message;
+  EXPECT_LT(sampler->size(), 200U);
+
+  const SequenceId again = add({.temperature = 0.1F, .seed = 77});
+  ASSERT_TRUE(append(again, {9}));
+  ASSERT_TRUE(engine_->restore(again, *sampler));
+  EXPECT_EQ(engine_->length(again), 0);
+  const std::vector<Token> held = {1, 2, tokens[0], tokens[1], tokens[2]};
+  Token nothing = kNoToken;
+  const DecodeItem item{again, held, false, {}};
+  ASSERT_TRUE(engine_->decode({&item, 1}, {&nothing, 1}));
+  for (int i = 0; i < 6; ++i) {
+    const Token next = append(stays, {tokens.back()}).value();
+    EXPECT_EQ(append(again, {tokens.back()}).value(), next) << i;
+    tokens.push_back(next);
+  }
+  EXPECT_EQ(engine_->save_sampler(kSequences).error().code, ErrorCode::invalid_argument);
+}
+
+TEST_P(EngineContract, TokensCanBeRestoredUnderAnotherSampler) {
+  const SequenceId first = add({.temperature = 1.5F, .seed = 5});
+  const std::vector<Token> prefix = {1, 2, 3};
+  Token nothing = kNoToken;
+  DecodeItem item{first, prefix, false, {}};
+  ASSERT_TRUE(engine_->decode({&item, 1}, {&nothing, 1}));
+  const auto state = engine_->save(first);
+  ASSERT_TRUE(state) << state.error().message;
+
+  const SamplingParams params{.temperature = 1.2F, .seed = 8};
+  const SequenceId whole = add(params), shared = add(params);
+  ASSERT_TRUE(engine_->restore_tokens(shared, *state));
+  EXPECT_EQ(engine_->length(shared), 3);
+  std::vector<Token> tokens = {append(whole, {1, 2, 3, 4}).value()};
+  EXPECT_EQ(append(shared, {4}).value(), tokens[0]);
+  for (int i = 0; i < 6; ++i) {
+    const Token next = append(whole, {tokens.back()}).value();
+    EXPECT_EQ(append(shared, {tokens.back()}).value(), next) << i;
+    tokens.push_back(next);
+  }
+  EXPECT_FALSE(engine_->restore_tokens(shared, std::vector<std::byte>(100)));
+  EXPECT_EQ(engine_->length(shared), 0);
+}
+
 }  // namespace
 }  // namespace asynclm

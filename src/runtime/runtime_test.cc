@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <filesystem>
 #include <future>
 #include <numeric>
 #include <stdexcept>
@@ -10,6 +11,7 @@
 
 #include <asynclm/runtime.h>
 
+#include "base/temporary_folder.h"
 #include "runtime/test_engine.h"
 
 namespace asynclm {
@@ -477,8 +479,14 @@ TEST_F(RuntimeTest, WhatCannotStartIsSaidAtOnce) {
 
 TEST_F(RuntimeTest, CreateChecksItsArguments) {
   EXPECT_FALSE(Runtime::create(nullptr, Toolbox(), {}));
-  EXPECT_FALSE(Runtime::create(std::make_unique<TestEngine>(std::vector<std::string>{"x"}),
-                               Toolbox(), {.max_running_calls = 0}));
+  for (const RuntimeOptions& bad :
+       {RuntimeOptions{.max_running_calls = 0}, RuntimeOptions{.max_queued = 0},
+        RuntimeOptions{.max_gap = Time{}}, RuntimeOptions{.kv_sequences = -1},
+        RuntimeOptions{.kv_tokens = -1}, RuntimeOptions{.host_kv_bytes = -1},
+        RuntimeOptions{.kv_folder = "/dev/null/folder"}}) {
+    EXPECT_FALSE(Runtime::create(std::make_unique<TestEngine>(std::vector<std::string>{"x"}),
+                                 Toolbox(), bad));
+  }
 }
 
 TEST_F(RuntimeTest, TheDestructorCancelsWhatRuns) {
@@ -537,6 +545,117 @@ TEST_F(RuntimeTest, ManySessionsWithCallsAndCancels) {
   }
   threads.clear();
   EXPECT_EQ(ended, 32);
+}
+
+TEST_F(RuntimeTest, TooManyThatWaitAreRefusedWithATimeToTryAgain) {
+  make({"text"}, {.max_sequences = 1},
+       {.max_queued = 2, .residency = ResidencyPolicy::keep});
+  engine->close_gate();
+  std::vector<RunId> runs = {start()};
+  engine->await_decode();  // it has its sequence
+  runs.push_back(start());
+  runs.push_back(start());
+  const auto refused = runtime->start(request());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::overloaded);
+  EXPECT_GT(refused.error().retry_after, std::chrono::milliseconds(0));
+  EXPECT_THAT(refused.error().message, AllOf(HasSubstr("2 runs wait"), HasSubstr("ms")));
+  // One that leaves the queue makes room.
+  runtime->cancel(runs[2]);
+  EXPECT_EQ(wait(runs[2]).finish, FinishReason::cancelled);
+  runs[2] = start();
+  engine->open_gate();
+  for (const RunId run : runs) EXPECT_EQ(wait(run).answer, "text");
+  const Metrics metrics = runtime->metrics();
+  EXPECT_EQ(metrics.refused, 1);
+  EXPECT_EQ(metrics.started, 4);
+  EXPECT_EQ(metrics.queued, 0);
+}
+
+TEST_F(RuntimeTest, HigherPriorityIsServedFirst) {
+  make({"text"}, {.max_sequences = 1}, {.residency = ResidencyPolicy::keep});
+  engine->close_gate();
+  std::vector<RunId> runs = {start()};
+  engine->await_decode();
+  std::vector<int> order;
+  for (const int priority : {0, 0, 2, 1}) {
+    RunRequest what = request();
+    what.priority = priority;
+    what.on_event = [&, priority](const Session&, const Event& event) {
+      if (std::holds_alternative<Finished>(event.what)) order.push_back(priority);
+    };
+    runs.push_back(start(std::move(what)));
+  }
+  engine->open_gate();
+  for (const RunId run : runs) wait(run);
+  EXPECT_THAT(order, ElementsAre(2, 1, 0, 0));
+}
+
+TEST_F(RuntimeTest, EqualBeginningsOfPromptsAreComputedTwiceAtMost) {
+  make({"text"}, {.max_batch_tokens = 64});
+  engine->close_gate();
+  std::vector<RunId> runs = {start()};
+  engine->await_decode();
+  for (int i = 0; i < 5; ++i) runs.push_back(start(request(std::string(1, static_cast<char>('a' + i)))));
+  engine->open_gate();
+  std::int64_t prompts = 0;
+  for (const RunId run : runs) {
+    const RunReport report = wait(run);
+    EXPECT_EQ(report.answer, "text");
+    prompts += report.tokens.prompt;
+  }
+  const Metrics metrics = runtime->metrics();
+  EXPECT_GT(metrics.tokens_shared, 0);
+  // Four of six take it, and it is nearly all of the prompt.
+  EXPECT_GT(metrics.tokens_shared * 10, prompts * 6);
+  const std::int64_t generated = 6 * 4;  // fed back, the last one but is not
+  EXPECT_EQ(metrics.tokens_appended, prompts - metrics.tokens_shared + generated);
+}
+
+TEST_F(RuntimeTest, MetricsCountWhatHappened) {
+  make({"[CALL]a[HEAD]echo(text=\"hi\")[END][TRAP]done"});
+  for (int i = 0; i < 3; ++i) wait(start());
+  const Metrics metrics = runtime->metrics();
+  EXPECT_EQ(metrics.started, 3);
+  EXPECT_EQ(metrics.admitted, 3);
+  EXPECT_EQ(metrics.finished[static_cast<std::size_t>(FinishReason::stop)], 3);
+  EXPECT_EQ(metrics.calls_started, 3);
+  EXPECT_EQ(metrics.calls_ended, 3);
+  EXPECT_EQ(metrics.running + metrics.trapped + metrics.queued + metrics.returning, 0);
+  EXPECT_EQ(metrics.first_token.count(), 3U);
+  EXPECT_EQ(metrics.queue_time.count(), 3U);
+  EXPECT_EQ(metrics.interrupt_delay.count(), 3U);
+  EXPECT_GT(metrics.token_gap.count(), 20U);
+  EXPECT_GT(metrics.tokens_sampled, 60);
+  EXPECT_EQ(metrics.batch_sessions, metrics.decode_calls);
+  EXPECT_GT(metrics.decode_time, Time{});
+}
+
+TEST_F(RuntimeTest, LearnedLatenciesAreKeptInAFile) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("latency.json");
+  make({"[CALL]a[HEAD]echo(text=\"hi\")[END][TRAP]done"}, {}, {.latency_file = path});
+  for (int i = 0; i < 10; ++i) wait(start());
+  // A call of echo takes less than a millisecond, not a hundred.
+  EXPECT_EQ(runtime->tools()[0].estimate, std::chrono::milliseconds(100));
+  const std::int32_t declared = wait(start()).tokens.prompt;
+  runtime.reset();
+  ASSERT_TRUE(std::filesystem::exists(path));
+  make({"text"}, {}, {.latency_file = path});
+  EXPECT_LE(wait(start()).tokens.prompt, declared);
+  runtime.reset();
+
+  folder.write("latency.json", "{");
+  auto bad = Runtime::create(std::make_unique<TestEngine>(std::vector<std::string>{"x"}), Toolbox(),
+                             {.latency_file = path});
+  ASSERT_FALSE(bad);
+  EXPECT_THAT(bad.error().message, HasSubstr("latency.json"));
+}
+
+TEST_F(RuntimeTest, CostsCanBeMeasuredAtStart) {
+  make({"text"}, {.max_sequences = 1}, {.measure_costs = true});
+  EXPECT_GT(engine->batches().size(), 3U);
+  EXPECT_EQ(wait(start()).answer, "text");
 }
 
 }  // namespace
