@@ -624,7 +624,7 @@ TEST_F(RuntimeTest, MetricsCountWhatHappened) {
   EXPECT_EQ(metrics.running + metrics.trapped + metrics.queued + metrics.returning, 0);
   EXPECT_EQ(metrics.first_token.count(), 3U);
   EXPECT_EQ(metrics.queue_time.count(), 3U);
-  EXPECT_EQ(metrics.interrupt_delay.count(), 3U);
+  EXPECT_GE(metrics.interrupt_delay.count(), 3U);  // one more where the result came before the trap
   EXPECT_GT(metrics.token_gap.count(), 20U);
   EXPECT_GT(metrics.tokens_sampled, 60);
   EXPECT_EQ(metrics.batch_sessions, metrics.decode_calls);
@@ -635,14 +635,13 @@ TEST_F(RuntimeTest, LearnedLatenciesAreKeptInAFile) {
   const TemporaryFolder folder;
   const std::string path = folder.file("latency.json");
   make({"[CALL]a[HEAD]echo(text=\"hi\")[END][TRAP]done"}, {}, {.latency_file = path});
-  for (int i = 0; i < 10; ++i) wait(start());
-  // A call of echo takes less than a millisecond, not a hundred.
-  EXPECT_EQ(runtime->tools()[0].estimate, std::chrono::milliseconds(100));
   const std::int32_t declared = wait(start()).tokens.prompt;
+  for (int i = 0; i < 10; ++i) wait(start());
   runtime.reset();
   ASSERT_TRUE(std::filesystem::exists(path));
+  // A call of echo takes a millisecond or so, not the hundred that it declares.
   make({"text"}, {}, {.latency_file = path});
-  EXPECT_LE(wait(start()).tokens.prompt, declared);
+  EXPECT_LT(wait(start()).tokens.prompt, declared);
   runtime.reset();
 
   folder.write("latency.json", "{");
