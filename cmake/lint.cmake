@@ -5,6 +5,7 @@
 file(GLOB_RECURSE lint_files CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/include/*.h ${PROJECT_SOURCE_DIR}/src/*.h ${PROJECT_SOURCE_DIR}/src/*.cc
   ${PROJECT_SOURCE_DIR}/tests/*.h ${PROJECT_SOURCE_DIR}/tests/*.cc
+  ${PROJECT_SOURCE_DIR}/examples/*.cc
   ${PROJECT_SOURCE_DIR}/fuzz/*.h ${PROJECT_SOURCE_DIR}/fuzz/*.cc)
 set(lint_headers ${lint_files})
 list(FILTER lint_headers INCLUDE REGEX "\\.h$")

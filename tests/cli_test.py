@@ -128,7 +128,7 @@ class Usage(CliTest):
         self.assertRegex(result.stdout, r"^asynclm \d+\.\d+\.\d+\nlibllama \S+, ggml \S+")
 
     def test_help(self):
-        for args in (["--help"], ["run", "--help"], ["replay", "--help"]):
+        for args in (["--help"], ["run", "--help"], ["chat", "--help"], ["replay", "--help"]):
             result = run(*args)
             self.assertEqual(result.returncode, 0, result)
             self.assertEqual(result.stderr, "")
@@ -550,6 +550,179 @@ class Run(ModelTest):
         self.assertIn("stopped by a signal", raw)
         with self.assertRaises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+class Chat(ModelTest):
+    def tools(self, *args, **options):
+        return self.file("tools.json", manifest(*args, **options))
+
+    def chat(self, lines, *args, tools=None):
+        """asynclm chat with lines on standard input."""
+        tools = tools or self.tools("print('seven')")
+        return subprocess.run([PROGRAM, "chat", "--threads", "1", "--max-tokens", "80", "--tools",
+                               str(tools), *map(str, args)], capture_output=True, text=True,
+                              timeout=FAR, env=environment(), input="".join(l + "\n" for l in lines))
+
+    def waiting_chat(self):
+        """A chat whose model waits for a tool, and what it has printed."""
+        tools = self.tools("import time; time.sleep(3600)", timeout_ms=3_600_000)
+        chat = subprocess.Popen([PROGRAM, "chat", "--threads", "1", "--max-tokens", "80", "--tools",
+                                 str(tools)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True, env=environment())
+        self.addCleanup(chat.stdout.close)
+        chat.stdin.write(TASK + "\n")
+        chat.stdin.flush()
+        return chat, self.until(chat, "waiting\n")
+
+    def until(self, chat, end):
+        seen = ""
+        for line in chat.stdout:
+            seen += line
+            if line.endswith(end):
+                return seen
+        self.fail(f"{end!r} did not come: {seen}")
+
+    def test_lines_in_events_out(self):
+        result = self.chat([TASK, "/wait", "/calls"])
+        self.assertEqual(result.returncode, 0, result)
+        for words in ("start      mode async", "= find_report(path=\"alpha.txt\")", "returned   ",
+                      "interrupt  ", "finished   stop", "note       ", ": ok after "):
+            self.assertIn(words, result.stdout)
+        self.assertNotIn("\x1b", result.stdout)
+
+    def test_a_second_turn(self):
+        result = self.chat([TASK, "/wait", "Find the report of beta.txt."])
+        self.assertEqual(result.returncode, 0, result)
+        self.assertEqual(result.stdout.count("] finished   "), 2, result.stdout)
+        self.assertEqual(result.stdout.count("] turn\n"), 1, result.stdout)
+
+    def test_the_last_line_needs_no_end(self):
+        tools = self.tools("print('seven')")
+        result = subprocess.run([PROGRAM, "chat", "--threads", "1", "--max-tokens", "5", "--tools", tools],
+                                capture_output=True, text=True, timeout=FAR, env=environment(), input=TASK)
+        self.assertIn("finished   length", result.stdout, result)
+
+    def test_commands_that_are_none(self):
+        result = self.chat(["/dance", "/cancel", "/cancel a", "/save x", "/help", "/calls now"])
+        self.assertEqual(result.returncode, 1, result)
+        for words in ("there is no /dance", "/cancel needs a word", "there is no call a",
+                      "nothing to save", "/cancel ID", "/calls stands alone"):
+            self.assertIn(words, result.stdout)
+
+    def test_save_and_load(self):
+        saved = self.folder / "saved"
+        # In mode sync a result comes at the same token, however fast the model is.
+        first = self.chat([TASK, "/wait", f"/save {saved}", "Find the report of beta.txt."],
+                          "--mode", "sync")
+        self.assertEqual(first.returncode, 0, first)
+        self.assertIn(f"saved to {saved}", first.stdout)
+        again = self.chat(["/calls", "Find the report of beta.txt."], "--load", saved)
+        self.assertEqual(again.returncode, 0, again)
+        self.assertIn("find_report(path=\"alpha.txt\"): ok after", again.stdout)
+
+        def after_the_turn(text):  # what the model wrote, without times
+            text = text[text.index("] turn\n"):]
+            return re.findall(r"\] (text|call) +(.*)", text)
+
+        self.assertEqual(after_the_turn(first.stdout), after_the_turn(again.stdout))
+        loaded = self.chat([f"/load {saved}", "/calls"])
+        self.assertEqual(loaded.returncode, 0, loaded)
+        self.assertIn("going on with", loaded.stdout)
+
+    def test_files_that_cannot_be_loaded(self):
+        saved = self.folder / "saved"
+        self.chat([TASK, "/wait", f"/save {saved}"])
+        cut = self.folder / "cut"
+        cut.write_bytes(saved.read_bytes()[:-10])
+        for path, words in ((cut, "cut off"), (self.folder / "none", "none"),
+                            (self.file("text", "x" * 99), "no saved session")):
+            result = self.chat([f"/load {path}"])
+            self.assertEqual(result.returncode, 1, result)
+            self.assertIn(words, result.stdout)
+            self.assertUsageError(self.chat([], "--load", path), path, words)
+        other = self.file("other.json", manifest("print(1)").replace("find_report", "look_up"))
+        self.assertUsageError(self.chat([], "--load", saved, tools=other), "other tools", "find_report")
+
+    def test_a_call_is_cancelled(self):
+        chat, seen = self.waiting_chat()
+        call = re.search(r"running +(\S+)", seen)[1]
+        out, _ = chat.communicate(f"/calls\n/cancel {call}\n", timeout=FAR)
+        self.assertEqual(chat.returncode, 0, out)
+        self.assertIn(f"note       {call}: find_report", out)
+        self.assertIn("running for ", out)
+        self.assertIn(f"cancelled  {call}", out)
+        self.assertIn("finished   ", out)
+
+    def test_a_message_ends_the_wait(self):
+        chat, seen = self.waiting_chat()
+        call = re.search(r"running +(\S+)", seen)[1]
+        chat.stdin.write("/note it is late\nHow long will it take?\n")
+        chat.stdin.flush()
+        told = self.until(chat, "How long will it take?\n")
+        self.assertIn("interrupt  user at token", told)
+        self.assertLess(told.index("it is late"), told.index("How long"))
+        chat.communicate(f"/cancel {call}\n/quit\n", timeout=FAR)
+        self.assertEqual(chat.returncode, 0)
+
+    def test_ctrl_c_stops_the_turn_and_then_the_program(self):
+        chat, _ = self.waiting_chat()
+        chat.send_signal(signal.SIGINT)
+        self.until(chat, "finished   cancelled\n")
+        chat.send_signal(signal.SIGINT)
+        chat.wait(FAR)
+        self.assertEqual(chat.returncode, -signal.SIGINT)
+        chat.stdin.close()
+
+    def terminal(self, program, columns=80, **options):
+        tools = self.tools(program, timeout_ms=3_600_000)
+        terminal = Terminal("chat", "--threads", "1", "--tools", tools, columns=columns, **options)
+        terminal.wait_for("async")
+        return terminal
+
+    def check_lines(self, raw, columns):
+        self.assertTrue(raw.rindex("\x1b[?25h") > raw.rindex("\x1b[?25l"), "the cursor is hidden")
+        for line in re.split(r"[\r\n]+", raw):
+            self.assertLessEqual(width(line), columns, line)
+
+    def test_terminal(self):
+        for columns in (80, 30):
+            with self.subTest(columns=columns):
+                terminal = self.terminal("import time; time.sleep(3600)", columns=columns)
+                terminal.send(b"Find the report of alpha.txx\x7ft.\r")
+                terminal.wait_for("▶")  # the call
+                terminal.wait_for("▒")  # it runs
+                terminal.send("Wäit漢".encode())  # while it does
+                terminal.wait_for("Wäit")
+                terminal.send(b"\r")
+                terminal.wait_for("◆")  # the model is told
+                terminal.send(b"\x03")
+                terminal.wait_for("stopped")
+                terminal.wait_for("your turn")
+                terminal.send(b"/calls\r\x04")
+                status, raw = terminal.finish()
+                self.assertEqual(status, 0, raw)
+                self.assertIn("cancelled", raw)
+                self.check_lines(raw, columns)
+
+    def test_terminal_without_colour(self):
+        terminal = self.terminal("import sys; sys.exit(1)", env={"NO_COLOR": "1"})
+        terminal.send(b"Find the report of alpha.txt.\r")
+        terminal.wait_for("▚")  # failed
+        terminal.send(b"\x03\x03\x03")
+        status, raw = terminal.finish()
+        self.assertEqual(status, 0, raw)
+        self.assertNotRegex(raw, COLOURS)
+        self.check_lines(raw, 80)
+
+    def test_the_terminal_is_left_as_it_was(self):
+        tools = self.tools("print('seven')")
+        terminal = Terminal("chat", "--threads", "1", "--tools", tools)
+        terminal.wait_for("/help")
+        self.assertFalse(termios.tcgetattr(terminal.fd)[3] & termios.ICANON)
+        terminal.signal_twice()
+        os.waitpid(terminal.pid, 0)
+        self.assertTrue(termios.tcgetattr(terminal.fd)[3] & termios.ICANON)
+        os.close(terminal.fd)
 
 
 class Eval(ModelTest):

@@ -103,6 +103,7 @@ struct EngineInfo {
   std::int32_t max_sequences;     // at the same time
   std::int32_t max_batch_tokens;  // sum of appends and drafts in one decode call
   std::int32_t max_draft_tokens;  // sum of drafts in one decode call
+  std::uint64_t fingerprint = 0;  // tells models apart; of the model's file
 };
 
 // Not thread-safe but for request_abort: one thread owns an engine.

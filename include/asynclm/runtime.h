@@ -66,8 +66,10 @@ struct RuntimeOptions {
   bool learn_estimates = true;
 };
 
-// Everything about a session that has ended.
+// Everything about a session that has ended, or at the end of a turn: answer and finish are the last
+// turn's, the rest is of all turns so far.
 struct RunReport {
+  bool ended = true;  // false: the turn goes on, as report() may find it
   FinishReason finish = FinishReason::stop;
   std::string answer;
   std::vector<CallRecord> calls;
@@ -89,9 +91,27 @@ struct RunRequest {
   // Called on the decode thread for each event, with the session to look up calls. Must be quick
   // and must not call the runtime. Times count from this session's start.
   std::function<void(const Session&, const Event&)> on_event;
+  // The tools that it may call; all of the runtime's if none are named here.
+  std::optional<std::vector<std::string>> tools;
+  // A conversation: it stays when a turn has ended, for further messages, until close() or cancel().
+  // It ends by itself where it cannot go on: context_full, error.
+  bool open = false;
+  // Called at each turn's end, as on_event.
+  std::function<void(const RunReport&)> on_turn;
 };
 
 using RunId = std::uint64_t;
+
+// Sessions that write to each other: each gets the tool send(to, text), and its messages arrive as
+// `[INTR] agent:NAME` (paper section 6.6).
+struct GroupMember {
+  std::string name;  // an identifier
+  RunRequest request;
+};
+struct GroupOptions {
+  std::int32_t mailbox = 16;        // messages that a member has not been told yet; then send fails
+  std::int32_t max_messages = 256;  // of the whole group, so that loops end; then send fails
+};
 
 class Runtime {
  public:
@@ -105,6 +125,34 @@ class Runtime {
   [[nodiscard]] Result<RunId> start(RunRequest request);
   [[nodiscard]] Result<RunReport> wait(RunId run);  // blocks until the session ended; once per run
   void cancel(RunId run);                           // ends it soon, also in mid-decode
+
+  // Conversations. All wait until the decode thread has answered, a decode call at most, where they
+  // return something. not_found: there is no such run (any more).
+  // Session::interrupt, in any state of the run; after the end of a turn of an open run it wakes it.
+  [[nodiscard]] Result<void> interrupt(RunId run, std::string source, std::string text,
+                                       Delivery delivery = Delivery::interrupt);
+  void cancel_call(RunId run, CallKey call);
+  void cancel_turn(RunId run);  // as cancel, but an open run stays
+  void close(RunId run);        // an open run ends with its turn, at once if that has ended
+
+  // How the run stands.
+  [[nodiscard]] Result<RunReport> report(RunId run);
+
+  // The run as it is now, into a file (which is replaced as a whole), for any process with the same
+  // model and tools. It goes on. Not of a group's member (unsupported).
+  [[nodiscard]] Result<void> save(RunId run, const std::string& path);
+  // A saved run goes on: with the same tokens where the engine computes a prompt as it computes
+  // token after token. Of `request` counts what is not in the file: open, priority, tools and the
+  // observers. Calls that ran when it was saved run again if their tool is idempotent; else they
+  // have failed, `lost: the process that ran it ended`. Errors name the file: not_found, io,
+  // invalid_argument (damaged; another model, other tools), limit_exceeded (a smaller context).
+  [[nodiscard]] Result<RunId> load(const std::string& path, RunRequest request);
+
+  // Starts all of them, or none. The group ends when all are idle: turns ended or waiting for
+  // messages, no call open, no message on its way. People may interrupt a member. invalid_argument:
+  // names (also of a tool: send), limits. Otherwise as start().
+  [[nodiscard]] Result<std::vector<RunId>> start_group(std::vector<GroupMember> members,
+                                                       const GroupOptions& options = {});
 
   [[nodiscard]] const EngineInfo& engine_info() const;
   [[nodiscard]] Metrics metrics() const;  // as of the last turn of the decode loop

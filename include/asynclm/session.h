@@ -40,7 +40,7 @@ struct Message {
 
 struct SessionConfig {
   Mode mode = Mode::async;
-  std::int32_t max_generated = 2048;     // tokens that the model may write, in all turns
+  std::int32_t max_generated = 2048;     // tokens that the model may write in a turn
   std::int32_t context_tokens = 4096;    // never appended beyond
   std::int32_t max_calls = 256;          // calls in all
   std::int32_t max_call_tokens = 1024;   // one call's block; a longer one is malformed
@@ -56,6 +56,8 @@ struct SessionConfig {
   // For models whose vocabulary does not have the markers: they are text, and the prompt explains
   // them. Not with `constrained`: calls are checked when they are closed.
   bool spelled_markers = false;
+  // Other models may write to this one: it may wait for that with no call open (Session::close).
+  bool awaits_messages = false;
 };
 
 // A call within its session: the index in Session::calls().
@@ -70,13 +72,14 @@ struct CallRecord {
   std::vector<CallKey> needs;  // async+: calls that must have returned before this one starts
   std::optional<Outcome> outcome;
   std::string result;
+  Delivery delivery = Delivery::interrupt;  // the tool's
   bool rejected = false;  // never dispatched: malformed, unknown function, invalid arguments; or in
                           // async+ one that it needs did not return
   std::optional<Time> emitted, dispatched, returned, delivered;
 };
 
 enum class FinishReason : std::uint8_t {
-  stop,          // the model ended its turn and no call was open
+  stop,          // the model ended its turn and no call was open; or Session::close
   length,        // max_generated
   context_full,  // context_tokens
   stalled,       // the model waits for nothing, again and again
@@ -132,13 +135,14 @@ struct InterruptDelivered {
 };
 struct Trapped {};  // the model is paused: by its own trap, or in mode sync by its call
 struct Resumed {};
-struct Finished {
+struct TurnStarted {};  // a message after the end of a turn, which has opened the next one
+struct Finished {  // the turn
   FinishReason reason;
 };
 struct Event {
   Time time;
   std::variant<TextEvent, CallEmitted, CallDispatched, CallCancelled, CallCompleted,
-               InterruptDelivered, Trapped, Resumed, Finished>
+               InterruptDelivered, Trapped, Resumed, TurnStarted, Finished>
       what;
 };
 
@@ -163,6 +167,14 @@ class Session {
                                               std::vector<Message> messages,
                                               const SessionConfig& config,
                                               std::shared_ptr<CallGrammar> grammar = nullptr);
+  // A session as save() gave it: it goes on with the same tokens, and its next Decode step appends
+  // the whole context. Calls that ran are still open (dispatched, without an outcome): the owner
+  // runs them again, or completes them. invalid_argument: not a saved session, or one with other
+  // tools (their names and parameters) or of another vocabulary.
+  [[nodiscard]] static Result<Session> load(const Vocabulary& vocabulary,
+                                            std::vector<ToolSpec> tools, const Json& saved,
+                                            std::shared_ptr<CallGrammar> grammar = nullptr);
+  [[nodiscard]] Json save() const;
   ~Session();
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
@@ -181,14 +193,21 @@ class Session {
   // `[INTR] id part [HEAD] text [END]`; of a call without id, or that has ended, it is ignored.
   void progressed(CallKey call, std::string_view text, Time now);
   // A person or another model interrupts: `[INTR] user [HEAD] text [END]` or `agent:NAME`, at the
-  // next token outside a block. It ends any wait. invalid_argument: another source, or the session
-  // is done (then a further user message can be added).
-  [[nodiscard]] Result<void> interrupt(std::string_view source, std::string_view text, Time now);
-  void cancel(Time now);                      // open calls are cancelled; Done
-  void engine_failed(Error error, Time now);  // as cancel, reason `error`
-
-  // A further user message after Done{stop}; the session then goes on.
-  [[nodiscard]] Result<void> add_user_message(std::string_view text, Time now);
+  // next token outside a block; unless it is silent, it ends any wait. After the end of a turn it
+  // opens the next one, which goes on with the model's chat template: a user's text is the turn's,
+  // whatever else the model has not been told yet stands before it as interrupts. Errors:
+  // invalid_argument (another source; a session that ended as context_full or error),
+  // limit_exceeded (it does not fit into the context), unsupported (the chat template).
+  [[nodiscard]] Result<void> interrupt(std::string_view source, std::string_view text, Time now,
+                                       Delivery delivery = Delivery::interrupt);
+  // The owner withdraws a call, which the model is told. Calls that have ended, or are not there,
+  // are ignored.
+  void cancel_call(CallKey call, Time now);
+  // Ends the turn: open calls are cancelled; Done. A message goes on.
+  void cancel(Time now);
+  void engine_failed(Error error, Time now);  // as cancel, reason `error`; no message goes on
+  // Nobody will write any more: a session that waits for that alone is Done{stop}.
+  void close(Time now);
 
   // Events since the last call. The buffer is reused: valid until the next input.
   [[nodiscard]] std::span<const Event> take_events();

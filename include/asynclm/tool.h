@@ -22,6 +22,17 @@ namespace asynclm {
 
 using Json = nlohmann::ordered_json;  // keeps the order of a schema's properties
 
+// When a result or a message enters the model's context. Never inside a block; what is there at the
+// same time enters it together.
+enum class Delivery : std::uint8_t {
+  interrupt,  // at the next token
+  when_idle,  // when the model pauses or has ended its turn
+  silent,     // with the next thing that does: the model is not woken for it
+};
+// "interrupt", "when_idle", "silent"
+[[nodiscard]] std::string_view to_string(Delivery delivery);
+[[nodiscard]] Result<Delivery> parse_delivery(std::string_view text);
+
 // What the model is told of a tool, and how long it may run.
 struct ToolSpec {
   std::string name;         // [A-Za-z_][A-Za-z0-9_]*, at most 64 characters
@@ -30,6 +41,11 @@ struct ToolSpec {
   Json parameters = Json{{"type", "object"}, {"properties", Json::object()}};
   std::chrono::milliseconds estimate{100};    // expected run time; the model orders calls by it
   std::chrono::milliseconds timeout{30'000};  // then the call ends as timed_out
+  // Of results. Of a silent tool the model is told at once if a call did not return; its results
+  // end a pause only if nothing else can.
+  Delivery delivery = Delivery::interrupt;
+  // A call whose process is gone may be run again: a saved session does so when it is loaded.
+  bool idempotent = false;
 };
 
 // How a call ended. Each call has exactly one outcome.
@@ -65,9 +81,9 @@ class Toolbox {
   [[nodiscard]] Result<void> add(ToolSpec spec, ProcessCommand command);
 
   // Adds all tools of a JSON manifest: {"tools": [{"name", "description", "parameters",
-  // "estimate_ms", "timeout_ms", "command": ["prog", "arg", …], "directory"}, …]}. A relative path
-  // with a slash in command[0], and "directory", where the program runs, are relative to the
-  // manifest's folder.
+  // "estimate_ms", "timeout_ms", "delivery", "idempotent", "command": ["prog", "arg", …],
+  // "directory"}, …]}. A relative path with a slash in command[0], and "directory", where the
+  // program runs, are relative to the manifest's folder.
   // All or nothing; the error names file, tool and field.
   [[nodiscard]] Result<void> load_manifest(const std::string& path);
 

@@ -13,6 +13,7 @@ inline constexpr int kExitFailed = 1;  // the task failed
 inline constexpr int kExitUsage = 2;   // wrong flags, unreadable input, unwritable output
 
 void add_run_command(CLI::App& app, int& exit_code);
+void add_chat_command(CLI::App& app, int& exit_code);
 void add_replay_command(CLI::App& app, int& exit_code);
 void add_dataset_command(CLI::App& app, int& exit_code);
 void add_eval_command(CLI::App& app, int& exit_code);

@@ -4,9 +4,9 @@
 
 #include <functional>
 #include <iosfwd>
-#include <vector>
 
 #include "cli/frame.h"
+#include "cli/live_region.h"
 #include "cli/terminal.h"
 #include "cli/timeline.h"
 
@@ -16,9 +16,6 @@ class LiveDisplay : public RunSink {
  public:
   // `size` is asked before each drawing, so that the picture follows the window.
   LiveDisplay(std::ostream& out, bool colour, std::function<TerminalSize()> size = terminal_size);
-  ~LiveDisplay() override;
-  LiveDisplay(const LiveDisplay&) = delete;
-  LiveDisplay& operator=(const LiveDisplay&) = delete;
 
   void begin(const RunHeader& header) override;
   void event(const RunEvent& event) override { timeline_.apply(event); }
@@ -28,12 +25,10 @@ class LiveDisplay : public RunSink {
  private:
   void draw(Time now, bool final);
 
-  std::ostream& out_;
+  LiveRegion region_;
   bool colour_;
   std::function<TerminalSize()> size_;
   Timeline timeline_;
-  std::vector<FrameLine> drawn_;  // what is on the terminal, above the cursor
-  bool cursor_hidden_ = false;
 };
 
 }  // namespace asynclm

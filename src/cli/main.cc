@@ -21,6 +21,7 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", version, "Print the versions of asynclm, libllama and ggml");
   app.require_subcommand(1);
   asynclm::add_run_command(app, exit_code);
+  asynclm::add_chat_command(app, exit_code);
   asynclm::add_replay_command(app, exit_code);
   asynclm::add_dataset_command(app, exit_code);
   asynclm::add_eval_command(app, exit_code);

@@ -81,6 +81,9 @@ void PlainPrinter::event(const RunEvent& event) {
     case RunEventKind::resumed:
       line(event.time, "resumed");
       break;
+    case RunEventKind::turn:
+      line(event.time, "turn");
+      break;
     case RunEventKind::finished:
       line(event.time, "finished   " + std::string(to_string(event.reason)));
       break;
@@ -88,6 +91,11 @@ void PlainPrinter::event(const RunEvent& event) {
     case RunEventKind::text:
       break;
   }
+}
+
+void PlainPrinter::note(Time time, const std::string& text, bool bad) {
+  flush_text();
+  line(time, (bad ? "problem    " : "note       ") + shown(text));
 }
 
 void PlainPrinter::end(const RunReport& /*report*/) { flush_text(); }

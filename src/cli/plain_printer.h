@@ -19,6 +19,10 @@ class PlainPrinter : public RunSink {
   void event(const RunEvent& event) override;
   void end(const RunReport& report) override;
 
+  // What the program itself says.
+  void note(Time time, const std::string& text, bool bad);
+  void flush() { flush_text(); }  // nothing follows the text so far
+
  private:
   void line(Time time, const std::string& what);
   void flush_text();

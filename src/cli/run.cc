@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // asynclm run: one task on one model, in one mode or in all three.
 #include <algorithm>
-#include <cstdint>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -19,8 +18,8 @@
 #include "cli/drive.h"
 #include "cli/event_log.h"
 #include "cli/json_report.h"
-#include "cli/monitor_options.h"
 #include "cli/presenter.h"
+#include "cli/run_options.h"
 #include "cli/stop_signals.h"
 #include "cli/summary.h"
 #include "cli/trace.h"
@@ -29,14 +28,9 @@ namespace asynclm {
 namespace {
 
 struct RunCommand {
-  std::optional<std::string> model, tools, trace, log;
-  std::string mode = "async";
+  RunOptions options;
+  std::optional<std::string> trace, log;
   bool compare = false, json = false;
-  SamplingParams sampling;
-  int threads = 0;
-  MonitorOptions monitor;
-  bool spelled_markers = false;
-  std::optional<std::int32_t> context_tokens, max_tokens;
   std::vector<std::string> words;
 
   [[nodiscard]] int run();
@@ -82,33 +76,27 @@ Result<void> warm_up(Engine& engine) {
 
 // Everything that can be wrong with what the user gave, before the model is loaded.
 Result<void> RunCommand::prepare() {
-  if (auto valid = validate(sampling); !valid) return valid;
+  if (auto valid = validate(options.sampling); !valid) return valid;
 
-  std::string manifest;
-  if (tools) {
-    manifest = *tools;
-  } else {
-    Result<std::string> demo = find_demo_tools();
-    if (!demo) return std::unexpected(std::move(demo.error()));
-    manifest = *demo;
-    if (!words.empty()) {
-      std::cerr << "asynclm run: no --tools given, using the demo's: " << manifest << '\n';
-    }
+  Result<std::string> manifest = options.find_manifest();
+  if (!manifest) return std::unexpected(std::move(manifest.error()));
+  if (!options.tools && !words.empty()) {
+    std::cerr << "asynclm run: no --tools given, using the demo's: " << *manifest << '\n';
   }
   if (words.empty()) {
-    if (tools) {
+    if (options.tools) {
       return fail(ErrorCode::invalid_argument,
                   "--tools is given, but no task: say what to do, as in asynclm run --tools FILE "
                   "\"your task\"");
     }
-    Result<std::string> demo_task = read_demo_task(manifest);
+    Result<std::string> demo_task = read_demo_task(*manifest);
     if (!demo_task) return std::unexpected(std::move(demo_task.error()));
     task_ = *demo_task;
   }
   for (const std::string& word : words) task_ += (task_.empty() ? "" : " ") + word;
-  if (auto loaded = toolbox_.load_manifest(manifest); !loaded) return loaded;
+  if (auto loaded = toolbox_.load_manifest(*manifest); !loaded) return loaded;
 
-  Result<std::string> found = find_model(model);
+  Result<std::string> found = find_model(options.model);
   if (!found) return std::unexpected(std::move(found.error()));
   model_path_ = *found;
 
@@ -126,9 +114,7 @@ Result<void> RunCommand::prepare() {
 }
 
 Result<std::unique_ptr<Runtime>> RunCommand::make_runtime() {
-  LlamaOptions options{.model_path = model_path_, .max_sequences = 1, .threads = threads};
-  if (context_tokens) options.context_tokens = *context_tokens;
-  Result<std::unique_ptr<Engine>> engine = make_llama_engine(options);
+  Result<std::unique_ptr<Engine>> engine = make_llama_engine(options.engine(model_path_));
   if (!engine) return std::unexpected(std::move(engine.error()));
   if (compare) {
     if (auto warm = warm_up(**engine); !warm) return std::unexpected(std::move(warm.error()));
@@ -145,17 +131,8 @@ Result<ComparedRun> RunCommand::run_mode(Runtime& runtime, Mode run_mode) {
                    .tools = {}};
   for (const ToolSpec& tool : runtime.tools()) header.tools.push_back(tool.name);
 
-  RunRequest request;
+  RunRequest request = options.request(run_mode, runtime.engine_info());
   request.messages = {{"user", task_}};
-  request.config = monitor.config(run_mode);
-  if (spelled_markers) {
-    // The call grammar is of marker tokens.
-    request.config.constrained = request.config.fast_forward = request.config.drafts = false;
-    request.config.spelled_markers = true;
-  }
-  request.config.context_tokens = runtime.engine_info().context_tokens;
-  if (max_tokens) request.config.max_generated = *max_tokens;
-  request.sampling = sampling;
 
   std::vector<RunSink*> sinks;
   for (RunSink* sink :
@@ -216,7 +193,7 @@ int RunCommand::run() {
   if (auto ready = prepare(); !ready) return complain(ready.error(), kExitUsage);
   std::vector<Mode> modes = {Mode::sync, Mode::sync_parallel, Mode::async};
   if (!compare) {
-    const Result<Mode> chosen = parse_mode(mode);
+    const Result<Mode> chosen = parse_mode(options.mode);
     if (!chosen) return complain(chosen.error(), kExitUsage);
     modes = {*chosen};
   }
@@ -260,14 +237,7 @@ void add_run_command(CLI::App& app, int& exit_code) {
   run->add_option("task", command->words,
                   "What to do. Without it: the demo task of the source checkout")
       ->option_text("TASK...");
-  run->add_option("--model", command->model, "GGUF file (default: the model that asynclm ships)")
-      ->option_text("FILE");
-  run->add_option("--tools", command->tools, "Tool manifest, JSON (default: the demo's tools)")
-      ->option_text("FILE");
-  CLI::Option* mode =
-      run->add_option("--mode", command->mode, "async, async+, sync or sync-parallel")
-          ->check(CLI::IsMember({"async", "async+", "sync", "sync-parallel"}))
-          ->option_text("MODE");
+  CLI::Option* mode = command->options.add_to(*run);
   run->add_flag("--compare", command->compare, "Run all three modes and print a table")
       ->excludes(mode);
   run->add_flag("--json", command->json, "Print one JSON object instead of showing the run");
@@ -275,31 +245,6 @@ void add_run_command(CLI::App& app, int& exit_code) {
       ->option_text("FILE");
   run->add_option("--log", command->log, "Write the event log (show it with asynclm replay)")
       ->option_text("FILE");
-  run->add_option("--seed", command->sampling.seed, "Seed of the sampler")->option_text("N");
-  run->add_option("--temperature", command->sampling.temperature, "0: always the likeliest token")
-      ->option_text("T");
-  run->add_option("--top-k", command->sampling.top_k, "Sample among the K likeliest; 0: all")
-      ->option_text("K");
-  run->add_option("--top-p", command->sampling.top_p, "Sample among this share of probability")
-      ->option_text("P");
-  run->add_option("--min-p", command->sampling.min_p,
-                  "Drop tokens below this share of the likeliest")
-      ->option_text("P");
-  run->add_option("--max-tokens", command->max_tokens, "Most tokens that the model may write")
-      ->check(CLI::PositiveNumber)
-      ->option_text("N");
-  run->add_option("--threads", command->threads,
-                  "CPU threads; 0: one for each core but one, which is left to the tools")
-      ->check(CLI::NonNegativeNumber)
-      ->option_text("N");
-  run->add_option("--ctx", command->context_tokens, "Context size in tokens")
-      ->check(CLI::PositiveNumber)
-      ->option_text("N");
-  command->monitor.add_to(*run);
-  run->add_flag(
-      "--spelled-markers", command->spelled_markers,
-      "For a model that was not trained for asynclm: the markers are text, and the prompt "
-      "explains them (calls are then checked, but not constrained)");
   run->callback([command, &exit_code] { exit_code = command->run(); });
 }
 

@@ -9,9 +9,10 @@
 namespace asynclm {
 namespace {
 
-constexpr std::array<std::string_view, 9> kKindNames = {"text",      "emitted",   "dispatched",
+constexpr std::array<std::string_view, 10> kKindNames = {"text",      "emitted",   "dispatched",
                                                         "cancelled", "completed", "interrupt",
-                                                        "trapped",   "resumed",   "finished"};
+                                                        "trapped",   "resumed",   "turn",
+                                                         "finished"};
 
 template <class... F>
 struct Overloaded : F... {
@@ -62,6 +63,7 @@ RunEvent make_run_event(const Session& session, const Event& event) {
                  },
                  [&](const Trapped&) { out.kind = RunEventKind::trapped; },
                  [&](const Resumed&) { out.kind = RunEventKind::resumed; },
+                 [&](const TurnStarted&) { out.kind = RunEventKind::turn; },
                  [&](const Finished& finished) {
                    out.kind = RunEventKind::finished;
                    out.reason = finished.reason;
@@ -104,6 +106,7 @@ Json to_json(const RunEvent& event) {
     case RunEventKind::cancelled:
     case RunEventKind::trapped:
     case RunEventKind::resumed:
+    case RunEventKind::turn:
       break;
   }
   return json;
@@ -154,6 +157,7 @@ Result<RunEvent> run_event_from_json(const Json& json) {
       case RunEventKind::cancelled:
       case RunEventKind::trapped:
       case RunEventKind::resumed:
+      case RunEventKind::turn:
         break;
     }
     return event;

@@ -21,7 +21,8 @@ enum class RunEventKind : std::uint8_t {
   interrupt,   // call or none, id, text, position
   trapped,
   resumed,
-  finished,  // reason
+  turn,      // a further one began
+  finished,  // the turn: reason
 };
 
 struct RunEvent {

@@ -2,6 +2,7 @@
 #include "cli/stop_signals.h"
 
 #include <signal.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <array>
@@ -19,6 +20,8 @@ constexpr std::array<int, 4> kSignals = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
 // Any thread may be the one that a signal interrupts.
 std::atomic<int> stops = 0;
 static_assert(std::atomic<int>::is_always_lock_free, "a handler may not lock");
+std::atomic<int> latest = 0;
+std::atomic<const termios*> terminal = nullptr;
 std::array<struct sigaction, kSignals.size()> before;
 
 // As the signal does without a handler, so that a shell sees what ended the program and stops a
@@ -38,11 +41,13 @@ void die_of(int signal) {
 // Only what POSIX allows in a handler.
 void count_stop(int signal) {
   const int saved = errno;
+  latest = signal;
   if (stops.fetch_add(1) >= 1) {
     constexpr char kShowCursor[] = "\x1b[?25h\n";
     if (isatty(STDOUT_FILENO) == 1) {
       [[maybe_unused]] const ssize_t n = write(STDOUT_FILENO, kShowCursor, sizeof kShowCursor - 1);
     }
+    if (const termios* settings = terminal) tcsetattr(STDIN_FILENO, TCSANOW, settings);
     kill_programs();
     die_of(signal);
   }
@@ -70,5 +75,9 @@ StopSignals::~StopSignals() {
 }
 
 bool StopSignals::stop_wanted() const { return stops > 0; }
+
+bool StopSignals::only_ctrl_c() const { return stops > 0 && latest == SIGINT; }
+
+void StopSignals::restore_terminal(const termios* settings) { terminal = settings; }
 
 }  // namespace asynclm

@@ -3,6 +3,8 @@
 // second ends the process and the programs that it runs at once.
 #pragma once
 
+struct termios;
+
 namespace asynclm {
 
 // One at a time. While it lives, the signals are counted instead of being deadly, and a closed pipe
@@ -15,6 +17,11 @@ class StopSignals {
   StopSignals& operator=(const StopSignals&) = delete;
 
   [[nodiscard]] bool stop_wanted() const;
+  [[nodiscard]] bool only_ctrl_c() const;  // stop_wanted(), by SIGINT
+
+  // What the terminal is set to before the process dies of a second signal; null: nothing. Must
+  // outlive the object, or be taken back.
+  static void restore_terminal(const termios* settings);
 };
 
 }  // namespace asynclm

@@ -57,9 +57,15 @@ void Timeline::apply(const RunEvent& event) {
     case RunEventKind::resumed:
       resume(event.time);
       break;
+    case RunEventKind::turn:
+      if (finish) waits.push_back({finished_, event.time});
+      finish.reset();
+      text.clear();
+      break;
     case RunEventKind::finished:
       resume(event.time);
       finish = event.reason;
+      finished_ = event.time;
       break;
     case RunEventKind::cancelled:
       break;  // its completion follows

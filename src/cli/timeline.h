@@ -35,7 +35,7 @@ struct TimelineWait {  // the model was paused; without an end: it is
 
 struct Timeline {
   RunHeader header;
-  std::string text;
+  std::string text;  // of the turn
   std::vector<TimelineCall> calls;
   std::vector<TimelineMark> marks;
   std::vector<TimelineWait> waits;
@@ -49,6 +49,8 @@ struct Timeline {
  private:
   void pause(Time now);
   void resume(Time now);
+
+  Time finished_{};  // the last turn
 };
 
 // 'count_lines(path="src")'. Not made for machines; may hold anything that the model wrote.

@@ -122,6 +122,42 @@ Json trace_events(const Timeline& timeline, int process) {
   return events;
 }
 
+Json message_arrows(const std::vector<Timeline>& group) {
+  Json arrows = Json::array();
+  int id = 0;
+  for (std::size_t from = 0; from < group.size(); ++from) {
+    for (std::size_t to = 0; to < group.size(); ++to) {
+      // Between two members messages arrive in the order in which they were sent.
+      auto mark = group[to].marks.begin();
+      for (const TimelineCall& call : group[from].calls) {
+        if (call.name != "send" || !call.ok() ||
+            call.arguments.value("to", "") != group[to].header.model) {
+          continue;
+        }
+        mark = std::find_if(mark, group[to].marks.end(), [&](const TimelineMark& m) {
+          return !m.call && m.id == "agent:" + group[from].header.model;
+        });
+        if (mark == group[to].marks.end()) break;
+        ++id;
+        const auto end = [&](const char* phase, std::size_t member, int track, Time time) {
+          return Json{{"ph", phase},
+                      {"name", "message"},
+                      {"cat", "message"},
+                      {"id", id},
+                      {"bp", "e"},
+                      {"pid", static_cast<int>(member) + 1},
+                      {"tid", track},
+                      {"ts", microseconds(time)}};
+        };
+        arrows.push_back(end("s", from, kModelTrack, call.emitted));
+        arrows.push_back(end("f", to, kInterruptTrack, mark->time));
+        ++mark;
+      }
+    }
+  }
+  return arrows;
+}
+
 Result<std::unique_ptr<TraceWriter>> TraceWriter::open(const std::string& path) {
   std::unique_ptr<TraceWriter> writer(new TraceWriter(path));
   if (auto written = writer->write(); !written) return std::unexpected(std::move(written.error()));

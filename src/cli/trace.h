@@ -14,6 +14,11 @@ namespace asynclm {
 // The events of one run, to be put into {"traceEvents": [...]}. `process` tells runs apart.
 [[nodiscard]] Json trace_events(const Timeline& timeline, int process);
 
+// Arrows from each send() that returned to where its message entered the receiver's context. The
+// timelines are a group's, in the order of their processes (from 1 on), each with its member's name
+// as header.model, and with a common zero of time.
+[[nodiscard]] Json message_arrows(const std::vector<Timeline>& group);
+
 // Lanes so that calls that overlap in time are on different ones: entry i is call i's, from 0 on.
 [[nodiscard]] std::vector<int> call_lanes(const std::vector<TimelineCall>& calls, Time end);
 

@@ -121,7 +121,7 @@ Result<std::vector<Span>> fill(const Vocabulary& vocabulary, std::string_view re
     if (!position) return std::unexpected(position.error());
     if (rendered.substr(0, *position).contains(kOpen)) return written_twice();
     append_template_text(controls, rendered.substr(0, *position), spans);
-    for (const TextSpan& text : messages[i].content) spans.emplace_back(text);
+    spans.append_range(messages[i].content);
     rendered.remove_prefix(*position + placeholder(i).size());
   }
   if (rendered.contains(kOpen)) return written_twice();
@@ -147,7 +147,7 @@ Result<std::vector<Span>> render_chat(const Vocabulary& vocabulary,
 }
 
 Result<std::vector<Span>> render_next_turn(const Vocabulary& vocabulary,
-                                           const TextSpan& user_message) {
+                                           const std::vector<Span>& user_message, bool ended) {
   const auto before = render(vocabulary, {"user", "assistant"}, false);
   if (!before) return std::unexpected(before.error());
   const auto after = render(vocabulary, {"user", "assistant", "user"}, true);
@@ -157,14 +157,14 @@ Result<std::vector<Span>> render_next_turn(const Vocabulary& vocabulary,
                 "the model's chat template rewrites earlier turns; start a new conversation");
   }
   const std::vector<TypedMessage> messages = {
-      {"user", {}}, {"assistant", {}}, {"user", {user_message}}};
-  // The context ends with the token that ended the assistant's turn. Where the template writes it,
-  // what the template writes after it (often a line break) is still missing.
+      {"user", {}}, {"assistant", {}}, {"user", user_message}};
+  // Where the template writes the token that ends the assistant's turn, what it writes after it
+  // (often a line break) is still missing.
   const auto assistant = find_message(*after, 1, "assistant");
   if (!assistant) return std::unexpected(assistant.error());
   auto spans = fill(vocabulary, std::string_view(*after).substr(*assistant + placeholder(1).size()),
                     messages, 2);
-  if (!spans) return spans;
+  if (!spans || !ended) return spans;
   const auto user = std::ranges::find_if(*spans, [](const Span& span) {
     const auto* text = std::get_if<TextSpan>(&span);
     return text != nullptr && text->origin != Origin::chat_template;

@@ -37,20 +37,20 @@ class ChatTemplateTest : public ::testing::Test {
     return shown(vocabulary_, render_chat(vocabulary_, messages));
   }
   std::string chat(const std::string& system, const std::string& user) {
-    return chat({{"system", {{system, Origin::system}}}, {"user", {{user, Origin::user}}}});
+    return chat({{"system", {TextSpan{system, Origin::system}}}, {"user", {TextSpan{user, Origin::user}}}});
   }
   std::string next_turn(const std::string& user) {
-    return shown(vocabulary_, render_next_turn(vocabulary_, {user, Origin::user}));
+    return shown(vocabulary_, render_next_turn(vocabulary_, {TextSpan{user, Origin::user}}));
   }
   // Neither way to render may work; `words` is what the whole conversation fails with.
   void expect_unusable(const std::string& jinja, std::string_view words) {
     vocabulary_.jinja = jinja;
     const auto whole = render_chat(
-        vocabulary_, {{"system", {{"s", Origin::system}}}, {"user", {{"u", Origin::user}}}});
+        vocabulary_, {{"system", {TextSpan{"s", Origin::system}}}, {"user", {TextSpan{"u", Origin::user}}}});
     ASSERT_FALSE(whole) << shown(vocabulary_, whole);
     EXPECT_EQ(whole.error().code, ErrorCode::unsupported);
     EXPECT_NE(whole.error().message.find(words), std::string::npos) << whole.error().message;
-    const auto next = render_next_turn(vocabulary_, {"u", Origin::user});
+    const auto next = render_next_turn(vocabulary_, {TextSpan{"u", Origin::user}});
     ASSERT_FALSE(next) << shown(vocabulary_, next);
     EXPECT_EQ(next.error().code, ErrorCode::unsupported);
   }
@@ -71,9 +71,9 @@ TEST_F(ChatTemplateTest, TheTokenThatBeginsEveryContextStandsThereOnce) {
 TEST_F(ChatTemplateTest, DefaultModel) {
   EXPECT_EQ(chat("S", "U"), "«<|system|>»[system S]«<|user|>»[user U]«<|assistant|>»");
   EXPECT_EQ(chat({{"system", {{"S", Origin::system}, {"T", Origin::system}}},
-                  {"user", {{"U", Origin::user}}},
-                  {"assistant", {{"A", Origin::assistant}}},
-                  {"user", {{"V", Origin::user}}}}),
+                  {"user", {TextSpan{"U", Origin::user}}},
+                  {"assistant", {TextSpan{"A", Origin::assistant}}},
+                  {"user", {TextSpan{"V", Origin::user}}}}),
             "«<|system|>»[system S][system T]«<|user|>»[user U]«<|assistant|>»[assistant A]"
             "«<|end_of_text|>»«<|user|>»[user V]«<|assistant|>»");
   EXPECT_EQ(next_turn("V"), "«<|user|>»[user V]«<|assistant|>»");
@@ -113,7 +113,7 @@ TEST_F(ChatTemplateTest, ManyMessagesKeepTheirPlaces) {
   std::string expected;
   for (int i = 0; i < 120; ++i) {  // placeholders of one to three digits
     const std::string text = "m" + std::to_string(i);
-    messages.push_back({"user", {{text, Origin::user}}});
+    messages.push_back({"user", {TextSpan{text, Origin::user}}});
     expected += "«<|user|>»[user " + text + "]";
   }
   EXPECT_EQ(chat(messages), expected + "«<|assistant|>»");
@@ -127,7 +127,7 @@ TEST_F(ChatTemplateTest, TheLongestSpellingWins) {
     }
   } vocabulary;
   vocabulary.jinja = "{% for m in messages %}<|user|>+{{ m.content }}<|user|>{% endfor %}";
-  EXPECT_EQ(shown(vocabulary, render_chat(vocabulary, {{"user", {{"U", Origin::user}}}})),
+  EXPECT_EQ(shown(vocabulary, render_chat(vocabulary, {{"user", {TextSpan{"U", Origin::user}}}})),
             "«<|user|>+»[user U]«<|user|>»");
 }
 

@@ -17,18 +17,26 @@ std::string_view trim(std::string_view text) {
   return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
 }
 
+constexpr std::string_view kThinkBegin = "<think>", kThinkEnd = "</think>";
+
 constexpr unsigned bit(Marker marker) { return 1U << static_cast<unsigned>(marker); }
 
 }  // namespace
 
 void ThinkSection::feed(char c) {
-  constexpr std::string_view kBegin = "<think>", kEnd = "</think>";
-  const std::string_view tag = inside_ ? kEnd : kBegin;
+  const std::string_view tag = inside_ ? kThinkEnd : kThinkBegin;
   if (c != tag[matched_]) matched_ = 0;  // only its first byte is '<'
   if (c == tag[matched_]) ++matched_;
   if (matched_ < tag.size()) return;
   matched_ = 0;
   inside_ = !inside_;
+}
+
+bool ThinkSection::load(bool inside, std::size_t matched) {
+  if (matched >= (inside ? kThinkEnd : kThinkBegin).size()) return false;
+  inside_ = inside;
+  matched_ = matched;
+  return true;
 }
 
 Lexer::Lexer(const Vocabulary& vocabulary, const Markers& markers)
@@ -116,6 +124,28 @@ void Lexer::drop_rest() {
   unread_ = false;
 }
 
+void Lexer::begin_turn() {
+  drop_rest();
+  bytes_.clear();
+  position_ = 0;
+  think_.leave();
+}
+
+void Lexer::save(ParserState& out) const {
+  out.held = held();
+  out.thinking = think_.inside();
+  out.matched = think_.matched();
+}
+
+bool Lexer::load(const ParserState& state) {
+  const bool can_hold = state.held.empty() ||
+                        (markers_.are_spelled() && read_spelled_marker(state.held).kind ==
+                                                       SpelledMarker::Kind::beginning);
+  if (!can_hold || !think_.load(state.thinking, state.matched)) return false;
+  bytes_ = state.held;
+  return true;
+}
+
 std::string Lexer::release() {
   std::string text = bytes_.substr(position_);
   drop_rest();
@@ -194,6 +224,42 @@ Parser::Event Parser::malformed(std::string_view problem, State next) {
   block_tokens_ = 0;
   state_ = next;
   return Event::malformed;
+}
+
+void Parser::begin_turn() {
+  lexer_.begin_turn();
+  state_ = State::text;
+  buffer_.clear();
+}
+
+ParserState Parser::save() const {
+  ParserState out{.place = static_cast<int>(state_),
+                  .block_tokens = block_tokens_,
+                  .id = id_,
+                  .code = code_,
+                  .buffer = buffer_,
+                  .held = {},
+                  .thinking = {},
+                  .matched = {}};
+  lexer_.save(out);
+  return out;
+}
+
+bool Parser::load(const ParserState& state) {
+  begin_turn();
+  const int last = static_cast<int>(async_plus_ ? State::trap_which
+                                    : spelled_  ? State::trap_calls
+                                                : State::code);
+  if (state.place < 0 || state.place > last || state.block_tokens < 0 ||
+      state.block_tokens > max_block_tokens_ || !lexer_.load(state)) {
+    return false;
+  }
+  state_ = static_cast<State>(state.place);
+  block_tokens_ = state.block_tokens;
+  id_ = state.id;
+  code_ = state.code;
+  buffer_ = state.buffer;
+  return true;
 }
 
 void Parser::open_block(State first) {

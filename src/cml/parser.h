@@ -32,10 +32,23 @@ class ThinkSection {
   void feed(char c);
   void leave() { *this = {}; }
   [[nodiscard]] bool inside() const { return inside_; }
+  [[nodiscard]] std::size_t matched() const { return matched_; }
+  // False if there is no such state.
+  [[nodiscard]] bool load(bool inside, std::size_t matched);
 
  private:
   bool inside_ = false;
   std::size_t matched_ = 0;  // bytes of the tag that is looked for
+};
+
+// What a parser remembers when next() has no more, in plain values.
+struct ParserState {
+  int place = 0;  // Parser::State
+  std::int32_t block_tokens = 0;
+  std::string id, code, buffer;
+  std::string held;  // Lexer::held()
+  bool thinking = false;
+  std::size_t matched = 0;
 };
 
 // Tokens to words of the protocol. Where markers are tokens, one token is one lexeme. Where they
@@ -64,6 +77,9 @@ class Lexer {
   [[nodiscard]] std::size_t rest() const { return bytes_.size() - position_; }
   // Forgets them, and the token if it is a control token.
   void drop_rest();
+  void begin_turn();
+  void save(ParserState& out) const;
+  [[nodiscard]] bool load(const ParserState& state);
   // Bytes that may be part of a marker.
   [[nodiscard]] std::string_view held() const { return std::string_view(bytes_).substr(position_); }
   [[nodiscard]] bool holds() const { return rest() > 0; }
@@ -126,6 +142,13 @@ class Parser {
   [[nodiscard]] std::size_t bytes_behind() const { return lexer_.rest(); }
   [[nodiscard]] std::size_t bytes_from_event() const { return from_event_; }
   void drop_rest() { lexer_.drop_rest(); }
+  // Whatever the model writes now stands in a new turn: it is in text.
+  void begin_turn();
+
+  [[nodiscard]] ParserState save() const;
+  // False if no parser of this kind saves such a state; it is then in a new turn.
+  [[nodiscard]] bool load(const ParserState& state);
+
   // Text that was held back: it will be no marker, since the model stops.
   [[nodiscard]] std::string release() { return in_block() ? "" : lexer_.release(); }
 

@@ -105,7 +105,8 @@ FakeEngine::FakeEngine(const Vocabulary& vocabulary, FakeEngineOptions options)
             .context_tokens = options_.context_tokens,
             .max_sequences = options_.max_sequences,
             .max_batch_tokens = options_.max_batch_tokens,
-            .max_draft_tokens = options_.max_draft_tokens},
+            .max_draft_tokens = options_.max_draft_tokens,
+            .fingerprint = static_cast<std::uint64_t>(vocabulary.size())},
       table_(info_, vocabulary.size()),
       sequences_(static_cast<std::size_t>(options_.max_sequences)) {}
 
@@ -145,7 +146,7 @@ void FakeEngine::drop(SequenceId sequence) {
 std::int32_t FakeEngine::length(SequenceId sequence) const { return table_.length(sequence); }
 
 SavedOrigin FakeEngine::origin() const {
-  return {.library = info_.library, .model = static_cast<std::uint64_t>(vocabulary_.size())};
+  return {.library = info_.library, .model = info_.fingerprint};
 }
 
 Result<std::vector<std::byte>> FakeEngine::save(SequenceId sequence) const {

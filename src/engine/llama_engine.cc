@@ -190,7 +190,7 @@ class LlamaEngine final : public Engine {
   };
 
   LlamaEngine(std::shared_ptr<llama_model> model, std::unique_ptr<LlamaVocabulary> vocabulary,
-              EngineInfo info, std::uint64_t fingerprint);
+              EngineInfo info);
   Result<void> open_context(const LlamaOptions& options);
 
   Result<void> run(std::span<const DecodeItem> items, std::span<Token> sampled);
@@ -202,13 +202,12 @@ class LlamaEngine final : public Engine {
   Result<void> load_state(SequenceId sequence, std::span<const std::byte> payload,
                           std::int32_t tokens);
   [[nodiscard]] SavedOrigin origin() const {
-    return {.library = info_.library, .model = fingerprint_};
+    return {.library = info_.library, .model = info_.fingerprint};
   }
 
   std::shared_ptr<llama_model> model_;
   std::unique_ptr<LlamaVocabulary> vocabulary_;
   EngineInfo info_;
-  std::uint64_t fingerprint_;
   AbortFlag abort_;
   std::unique_ptr<llama_context, FreeContext> context_;  // calls abort_: goes before it
   llama_memory_t memory_ = nullptr;                      // the context's
@@ -254,9 +253,10 @@ Result<std::unique_ptr<Engine>> LlamaEngine::make(const LlamaOptions& options) {
       .max_batch_tokens = options.batch_tokens,
       // Each needs room for a vocabulary of logits (0.5 MB at 128k tokens).
       .max_draft_tokens = static_cast<std::int32_t>(kMaxDraftTokens) * options.max_sequences,
+      .fingerprint = *fingerprint,
   };
   std::unique_ptr<LlamaEngine> engine(
-      new LlamaEngine(*model, std::move(*vocabulary), std::move(info), *fingerprint));
+      new LlamaEngine(*model, std::move(*vocabulary), std::move(info)));
   if (Result<void> opened = engine->open_context(options); !opened) {
     return std::unexpected(opened.error());
   }
@@ -264,12 +264,10 @@ Result<std::unique_ptr<Engine>> LlamaEngine::make(const LlamaOptions& options) {
 }
 
 LlamaEngine::LlamaEngine(std::shared_ptr<llama_model> model,
-                         std::unique_ptr<LlamaVocabulary> vocabulary, EngineInfo info,
-                         std::uint64_t fingerprint)
+                         std::unique_ptr<LlamaVocabulary> vocabulary, EngineInfo info)
     : model_(std::move(model)),
       vocabulary_(std::move(vocabulary)),
       info_(std::move(info)),
-      fingerprint_(fingerprint),
       table_(info_, vocabulary_->size()),
       sampler_(vocabulary_->size()) {}
 

@@ -100,7 +100,10 @@ void seal_saved(std::vector<std::byte>& saved) {
   std::memcpy(saved.data() + offsetof(Header, checksum), &checksum, sizeof checksum);
 }
 
-Result<SavedSequence> open_saved(std::span<const std::byte> saved, const SavedOrigin& origin) {
+namespace {
+
+// The header of bytes that are whole; wherever they come from.
+Result<Header> open_header(std::span<const std::byte> saved) {
   constexpr auto kCode = ErrorCode::invalid_argument;
   if (saved.size() < sizeof(Header)) {
     return fail(kCode, "the saved sequence is too short to be one");
@@ -110,17 +113,14 @@ Result<SavedSequence> open_saved(std::span<const std::byte> saved, const SavedOr
   if (header.format != kFormat) {
     return fail(kCode, "the saved sequence has another version's format; compute it again");
   }
-  const std::span<const std::byte> payload = saved.subspan(sizeof(Header));
-  if (header.payload_bytes != payload.size()) {
+  if (header.payload_bytes != saved.size() - sizeof(Header)) {
     return fail(kCode, "the saved sequence is cut off or has bytes too many");
   }
-  if (header.library != hash_text(origin.library)) {
-    return fail(kCode, "the saved sequence comes from another engine or library version than " +
-                           std::string(origin.library) + "; compute it again");
-  }
-  if (header.model != origin.model) {
-    return fail(kCode, "the saved sequence comes from another model; compute it again");
-  }
+  return header;
+}
+
+Result<SamplerState> sampler_of(const Header& header, std::span<const std::byte> saved) {
+  constexpr auto kCode = ErrorCode::invalid_argument;
   if (header.checksum != fingerprint(saved.subspan(kChecksumEnd)) || header.tokens < 0) {
     return fail(kCode, "the saved sequence is damaged (its checksum does not fit)");
   }
@@ -133,7 +133,31 @@ Result<SavedSequence> open_saved(std::span<const std::byte> saved, const SavedOr
     return fail(kCode, "the saved sequence is damaged: " + valid.error().message);
   }
   sampler.random = Random(header.random);
-  return SavedSequence{header.tokens, sampler, payload};
+  return sampler;
+}
+
+}  // namespace
+
+Result<SavedSequence> open_saved(std::span<const std::byte> saved, const SavedOrigin& origin) {
+  constexpr auto kCode = ErrorCode::invalid_argument;
+  const Result<Header> header = open_header(saved);
+  if (!header) return std::unexpected(header.error());
+  if (header->library != hash_text(origin.library)) {
+    return fail(kCode, "the saved sequence comes from another engine or library version than " +
+                           std::string(origin.library) + "; compute it again");
+  }
+  if (header->model != origin.model) {
+    return fail(kCode, "the saved sequence comes from another model; compute it again");
+  }
+  const Result<SamplerState> sampler = sampler_of(*header, saved);
+  if (!sampler) return std::unexpected(sampler.error());
+  return SavedSequence{header->tokens, *sampler, saved.subspan(sizeof(Header))};
+}
+
+Result<SamplerState> saved_sampler(std::span<const std::byte> saved) {
+  const Result<Header> header = open_header(saved);
+  if (!header) return std::unexpected(header.error());
+  return sampler_of(*header, saved);
 }
 
 }  // namespace asynclm

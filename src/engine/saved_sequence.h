@@ -39,6 +39,9 @@ void seal_saved(std::vector<std::byte>& saved);
 [[nodiscard]] Result<SavedSequence> open_saved(std::span<const std::byte> saved,
                                                const SavedOrigin& origin);
 
+// The sampler alone, wherever the bytes come from.
+[[nodiscard]] Result<SamplerState> saved_sampler(std::span<const std::byte> saved);
+
 // A quick 64-bit hash of bytes, to tell files and states apart.
 [[nodiscard]] std::uint64_t fingerprint(std::span<const std::byte> bytes, std::uint64_t seed = 0);
 

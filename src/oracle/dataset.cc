@@ -141,7 +141,7 @@ Result<Sample> make_sample(const Vocabulary& vocabulary, const TaskSequence& seq
   for (const Task& task : sequence.tasks) {
     const bool is_first = &task == &sequence.tasks.front();
     if (!is_first) {
-      auto added = session->add_user_message(task.user, sample.makespan);
+      auto added = session->interrupt("user", task.user, sample.makespan);
       if (!added) return std::unexpected(added.error());
     }
     parts.add(is_first ? Author::prompt : Author::user,

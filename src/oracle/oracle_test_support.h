@@ -77,7 +77,7 @@ inline OracleRun run_oracle(Mode mode, const std::vector<ToolSpec>& tools,
   });
   for (const Task& task : tasks) {
     if (&task != &tasks.front()) {
-      if (auto added = session->add_user_message(task.user, out.end); !added) {
+      if (auto added = session->interrupt("user", task.user, out.end); !added) {
         out.error = added.error();
         return out;
       }

@@ -63,6 +63,7 @@ void DecodeLoop::take_turn() {
     Input& input = inputs_[next_input_++];
     std::visit([this](auto& what) { accept(what); }, input);
   }
+  end_idle_groups();
   const std::int64_t admitted = metrics_.admitted;
   const Instant at = now();  // not before what came in
   places_.admit(at);
@@ -107,13 +108,21 @@ Run* DecodeLoop::find(RunId id) {
   return found == runs_.end() ? nullptr : found->second.get();
 }
 
-void DecodeLoop::accept(StartRun& input) {
-  Run& run = *input.run;
-  runs_.emplace(run.id, std::move(input.run));
+void DecodeLoop::accept(StartRun& input) { begin(std::move(input.run)); }
+
+void DecodeLoop::begin(std::unique_ptr<Run> started) {
+  Run& run = *started;
+  runs_.emplace(run.id, std::move(started));
   ++metrics_.started;
   run.tick(now());
   places_.add(run, run.began);
   settle(run);
+  // Of a run that was saved in another process: those that may run again.
+  for (CallKey call = 0; call < run.session.calls().size() && !run.done(); ++call) {
+    const CallRecord& record = run.session.calls()[call];
+    const bool runs = call < run.handles.size() && run.handles[call].has_value();
+    if (record.dispatched && !record.outcome && !runs) dispatch(run, call);
+  }
 }
 
 void DecodeLoop::accept(CallStarted& input) {
@@ -145,6 +154,7 @@ void DecodeLoop::learn(const Run& run, CallKey call, Outcome outcome, Instant at
 void DecodeLoop::accept(CancelRun& input) {
   Run* run = find(input.run);
   if (run == nullptr) return;
+  run->open = false;
   run->session.cancel(run->tick(now()));
   settle(*run);
 }
@@ -165,20 +175,32 @@ void DecodeLoop::settle(Run& run) {
   std::optional<Error> observer_failed;
   for (const Event& event : run.session.take_events()) {
     act(run, event);
-    if (!run.on_event) continue;
     try {
-      run.on_event(run.session, event);
+      if (run.on_event) run.on_event(run.session, event);
+      if (run.on_turn && std::holds_alternative<Finished>(event.what)) {
+        run.on_turn(report(run, run.latest));
+      }
     } catch (const std::exception& error) {
       observer_failed = Error{ErrorCode::internal,
-                              std::string("on_event threw, so the run was ended: ") + error.what()};
+                              std::string("on_event or on_turn threw, so the run was ended: ") +
+                                  error.what()};
     } catch (...) {
-      observer_failed = Error{ErrorCode::internal, "on_event threw, so the run was ended"};
+      observer_failed = Error{ErrorCode::internal, "on_event or on_turn threw, so the run was ended"};
     }
-    if (observer_failed) run.on_event = nullptr;
+    if (observer_failed) {
+      run.on_event = nullptr;
+      run.on_turn = nullptr;
+    }
   }
-  if (observer_failed) return fail(run, std::move(*observer_failed));
-  if (run.done()) return finish(run);
+  if (observer_failed) {
+    run.open = false;
+    return fail(run, std::move(*observer_failed));
+  }
+  if (run.group) changed_groups_.push_back(run.group);
+  if (run.done() && (closing_ || !run.stays())) return finish(run);
+  const bool was_queued = run.state == RunState::queued;
   places_.update(run, run.began + run.latest);
+  if (was_queued && run.state == RunState::trapped) published_.leave_queue();
 }
 
 void DecodeLoop::act(Run& run, const Event& event) {
@@ -188,6 +210,7 @@ void DecodeLoop::act(Run& run, const Event& event) {
     withdraw(run, cancelled->call);
   } else if (const auto* interrupt = std::get_if<InterruptDelivered>(&event.what)) {
     run.interrupts.push_back(run.began + event.time);
+    if (run.group && interrupt->id.starts_with("agent:")) run.group->delivered(run.id);
     if (!interrupt->call) return;
     const CallRecord& record = run.session.calls()[*interrupt->call];
     if (record.returned) metrics_.interrupt_held.add(event.time - *record.returned);
@@ -198,6 +221,7 @@ void DecodeLoop::dispatch(Run& run, CallKey call) {
   if (run.handles.size() <= call) run.handles.resize(call + 1);
   const CallRecord& record = run.session.calls()[call];
   ++metrics_.calls_started;
+  if (run.group && record.name == kSendTool) return send(run, call);
   try {
     run.handles[call] = calls_.start(
         record.name, record.arguments,
@@ -231,12 +255,23 @@ void DecodeLoop::finish(Run& run) {
   for (CallKey call = 0; call < run.handles.size(); ++call) withdraw(run, call);
   if (run.state == RunState::queued) published_.leave_queue();
   places_.remove(run);
+  if (run.group) run.group->left(run.id);
 
-  const Time end = run.tick(now());
+  RunReport report = this->report(run, run.tick(now()));
+  ++metrics_.finished[static_cast<std::size_t>(report.finish)];
+  publish();  // who has the report finds it in the metrics
+  run.report.set_value(std::move(report));
+
+  ended_.push_back(std::move(found->second));
+  runs_.erase(found);
+}
+
+RunReport DecodeLoop::report(Run& run, Time end) const {
   const Accounting::Totals totals = run.accounting.totals(end);
   RunReport report;
   const Step step = run.session.step();
   const auto* done = std::get_if<Done>(&step);
+  report.ended = done != nullptr;
   report.finish = done != nullptr ? done->reason : FinishReason::cancelled;
   report.answer = run.session.answer();
   report.calls = run.session.calls();
@@ -246,12 +281,7 @@ void DecodeLoop::finish(Run& run) {
   report.waiting = totals.waiting;
   report.overlap = totals.overlap;
   report.error = run.session.error();
-  ++metrics_.finished[static_cast<std::size_t>(report.finish)];
-  publish();  // who has the report finds it in the metrics
-  run.report.set_value(std::move(report));
-
-  ended_.push_back(std::move(found->second));
-  runs_.erase(found);
+  return report;
 }
 
 void DecodeLoop::give_up(const char* why) noexcept {

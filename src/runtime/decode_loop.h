@@ -63,10 +63,19 @@ class DecodeLoop {
 
   // Inputs to sessions.
   void accept(StartRun& input);
+  void accept(StartGroup& input);
   void accept(CallStarted& input);
   void accept(CallEnded& input);
   void accept(CancelRun& input);
+  void accept(CancelTurn& input);
+  void accept(CancelCall& input);
+  void accept(CloseRun& input);
+  void accept(InterruptRun& input);
+  void accept(SendMessage& input);
+  void accept(ReportRun& input);
+  void accept(SaveRun& input);
   void accept(Shutdown& input);
+  void begin(std::unique_ptr<Run> run);
   void learn(const Run& run, CallKey call, Outcome outcome, Instant at);
 
   // Effects of sessions. `settle` follows each input to a session: it acts on the events and ends
@@ -74,9 +83,13 @@ class DecodeLoop {
   void settle(Run& run);
   void act(Run& run, const Event& event);
   void dispatch(Run& run, CallKey call);
+  void send(Run& run, CallKey call);
   void withdraw(Run& run, CallKey call);
   void fail(Run& run, Error error);
   void finish(Run& run);
+  [[nodiscard]] RunReport report(Run& run, Time end) const;
+  [[nodiscard]] Result<Json> saved(Run& run);
+  void end_idle_groups();
 
   // Decoding.
   void collect();
@@ -109,6 +122,7 @@ class DecodeLoop {
   bool learn_estimates_;
 
   std::map<RunId, std::unique_ptr<Run>> runs_;
+  std::vector<std::shared_ptr<Group>> changed_groups_;  // that may have become idle
   bool closing_ = false;
   std::optional<Instant> left_queue_;  // when a run last did
   double queue_interval_ = 0;          // nanoseconds

@@ -2,8 +2,11 @@
 // What other threads tell the decode thread.
 #pragma once
 
+#include <future>
 #include <memory>
+#include <string>
 #include <variant>
+#include <vector>
 
 #include <asynclm/runtime.h>
 
@@ -33,8 +36,44 @@ struct CallEnded {
 struct CancelRun {
   RunId run;
 };
+struct CancelTurn {
+  RunId run;
+};
+struct CancelCall {
+  RunId run;
+  CallKey call;
+};
+struct CloseRun {
+  RunId run;
+};
+struct InterruptRun {
+  RunId run;
+  std::string source, text;
+  Delivery delivery;
+  std::promise<Result<void>> answer;
+};
+// A call of send() by another member of the receiver's group.
+struct SendMessage {
+  RunId from;
+  CallKey call;
+  RunId to;
+  std::string text;
+};
+struct ReportRun {
+  RunId run;
+  std::promise<Result<RunReport>> answer;
+};
+struct SaveRun {
+  RunId run;
+  std::promise<Result<Json>> answer;
+};
+struct StartGroup {
+  std::vector<std::unique_ptr<Run>> runs;
+};
 struct Shutdown {};
 
-using Input = std::variant<StartRun, CallStarted, CallEnded, CancelRun, Shutdown>;
+using Input = std::variant<StartRun, StartGroup, CallStarted, CallEnded, CancelRun, CancelTurn,
+                           CancelCall, CloseRun, InterruptRun, SendMessage, ReportRun, SaveRun,
+                           Shutdown>;
 
 }  // namespace asynclm

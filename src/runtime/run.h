@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <functional>
 #include <future>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@
 #include <asynclm/runtime.h>
 
 #include "runtime/accounting.h"
+#include "runtime/group.h"
 #include "runtime/inputs.h"
 #include "tools/call_runner.h"
 
@@ -46,6 +48,9 @@ struct Run {
   SamplingParams sampling;
   std::int32_t priority = 0;
   std::function<void(const Session&, const Event&)> on_event;
+  std::function<void(const RunReport&)> on_turn;
+  bool open = false;                // stays when a turn has ended
+  std::shared_ptr<Group> group{};   // that it is a member of
   Instant began;
   std::promise<RunReport> report{};
 
@@ -76,6 +81,13 @@ struct Run {
   Time tick(Instant at) { return latest = std::max(latest, Time(at - began)); }
 
   [[nodiscard]] bool done() const { return std::holds_alternative<Done>(session.step()); }
+  // A turn has ended, and another may follow.
+  [[nodiscard]] bool stays() const {
+    const Step step = session.step();
+    const auto* done = std::get_if<Done>(&step);
+    return open && done != nullptr && done->reason != FinishReason::error &&
+           done->reason != FinishReason::context_full;
+  }
 };
 
 }  // namespace asynclm

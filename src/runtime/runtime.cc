@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <compare>
 #include <atomic>
 #include <chrono>
 #include <exception>
@@ -16,6 +17,8 @@
 #include <asynclm/runtime.h>
 
 #include "base/clock.h"
+#include "base/file.h"
+#include "cml/call_syntax.h"
 #include "runtime/cost_model.h"
 #include "runtime/decode_loop.h"
 #include "runtime/inbox.h"
@@ -25,6 +28,8 @@
 #include "runtime/published.h"
 #include "runtime/run.h"
 #include "session/monitor.h"
+#include "session/saved_session.h"
+#include "session/session_json.h"
 #include "tools/executor.h"
 
 namespace asynclm {
@@ -80,10 +85,27 @@ struct Runtime::Impl {
   std::atomic<RunId> last_id = 0;
   // What constrained sessions share, made for the first of them. The mutex guards the map; the
   // grammars themselves are used by the decode thread alone.
-  [[nodiscard]] Result<std::shared_ptr<CallGrammar>> grammar(const SessionConfig& config);
+  [[nodiscard]] Result<std::shared_ptr<CallGrammar>> grammar(const SessionConfig& config,
+                                                             const std::vector<ToolSpec>& tools);
+  [[nodiscard]] Result<std::vector<ToolSpec>> tools_of(const RunRequest& request) const;
+  [[nodiscard]] Result<std::unique_ptr<Run>> make_run(RunRequest request,
+                                                      const std::vector<ToolSpec>& tools);
+  [[nodiscard]] std::unique_ptr<Run> make_run(RunRequest request, Session session,
+                                              const SamplingParams& sampling, Instant began);
+  [[nodiscard]] Result<void> join_queue(std::size_t runs);
+  void expect_report(Run& run);
+  // Answers of the decode thread; `ask` puts the promise into the inbox.
+  template <class T, class Ask>
+  [[nodiscard]] static Result<T> answer(Ask ask);
+
   std::mutex grammars_mutex;
   std::shared_ptr<const TokenTrie> trie;
-  std::map<std::pair<bool, bool>, std::shared_ptr<CallGrammar>> grammars;
+  struct GrammarKey {
+    bool async_plus, canonical_order;
+    std::string tools;  // what the grammar is made of
+    auto operator<=>(const GrammarKey&) const = default;
+  };
+  std::map<GrammarKey, std::shared_ptr<CallGrammar>> grammars;
 
   // Between start() and wait() only; the decode thread holds the other end, not this lock.
   std::mutex reports_mutex;
@@ -92,18 +114,99 @@ struct Runtime::Impl {
   std::thread thread;
 };
 
-Result<std::shared_ptr<CallGrammar>> Runtime::Impl::grammar(const SessionConfig& config) {
+Result<std::shared_ptr<CallGrammar>> Runtime::Impl::grammar(const SessionConfig& config,
+                                                            const std::vector<ToolSpec>& tool_list) {
   if (!config.constrained) return std::shared_ptr<CallGrammar>();
-  const bool async_plus = config.mode == Mode::async_plus;
+  GrammarKey key{config.mode == Mode::async_plus, config.fast_forward, {}};
+  for (const ToolSpec& tool : tool_list) {
+    key.tools += tool.name + tool.parameters.dump(-1, ' ', false, Json::error_handler_t::replace);
+  }
   const std::lock_guard lock(grammars_mutex);
-  std::shared_ptr<CallGrammar>& known = grammars[{async_plus, config.fast_forward}];
-  if (known) return known;
+  if (const auto known = grammars.find(key); known != grammars.end()) return known->second;
   if (!trie) trie = std::make_shared<const TokenTrie>(engine->vocabulary());
-  auto made =
-      CallGrammar::create(engine->vocabulary(), trie, specs,
-                          {.canonical_order = config.fast_forward, .async_plus = async_plus});
-  if (made) known = *made;
+  auto made = CallGrammar::create(
+      engine->vocabulary(), trie, tool_list,
+      {.canonical_order = key.canonical_order, .async_plus = key.async_plus});
+  if (made) grammars.emplace(std::move(key), *made);
   return made;
+}
+
+Result<std::vector<ToolSpec>> Runtime::Impl::tools_of(const RunRequest& request) const {
+  const Published::Specs all = published.specs();
+  if (!request.tools) return *all;
+  std::vector<ToolSpec> out;
+  for (const std::string& name : *request.tools) {
+    const auto found = std::ranges::find(*all, name, &ToolSpec::name);
+    if (found == all->end()) {
+      return fail(ErrorCode::invalid_argument, std::format("there is no tool '{}'", name));
+    }
+    out.push_back(*found);
+  }
+  return out;
+}
+
+// The prompt is built here, on the caller's thread: the vocabulary may be shared, and sessions that
+// run already are not held up.
+Result<std::unique_ptr<Run>> Runtime::Impl::make_run(RunRequest request,
+                                                     const std::vector<ToolSpec>& tool_list) {
+  const Instant began = clock.now();
+  if (Result<void> valid = validate(request.sampling); !valid) {
+    return std::unexpected(std::move(valid.error()));
+  }
+  request.config.context_tokens =
+      std::min(request.config.context_tokens, engine->info().context_tokens);
+  auto shared = grammar(request.config, tool_list);
+  if (!shared) return std::unexpected(std::move(shared.error()));
+  Result<Session> session =
+      Session::create(engine->vocabulary(), tool_list, std::move(request.messages), request.config,
+                      std::move(*shared));
+  if (!session) return std::unexpected(std::move(session.error()));
+  const SamplingParams sampling = request.sampling;
+  return make_run(std::move(request), std::move(*session), sampling, began);
+}
+
+std::unique_ptr<Run> Runtime::Impl::make_run(RunRequest request, Session session,
+                                             const SamplingParams& sampling, Instant began) {
+  return std::unique_ptr<Run>(new Run{.id = ++last_id,
+                                      .session = std::move(session),
+                                      .sampling = sampling,
+                                      .priority = request.priority,
+                                      .on_event = std::move(request.on_event),
+                                      .on_turn = std::move(request.on_turn),
+                                      .open = request.open,
+                                      .began = began});
+}
+
+Result<void> Runtime::Impl::join_queue(std::size_t runs) {
+  for (std::size_t joined = 0; joined < runs; ++joined) {
+    if (published.join_queue(max_queued)) continue;
+    while (joined-- > 0) published.leave_queue();
+    const std::chrono::milliseconds retry = published.retry_after();
+    return std::unexpected(
+        Error{.code = ErrorCode::overloaded,
+              .message = std::format("{} runs wait already; try again in {} ms, or raise max_queued",
+                                     max_queued, retry.count()),
+              .retry_after = retry});
+  }
+  return {};
+}
+
+void Runtime::Impl::expect_report(Run& run) {
+  const std::lock_guard lock(reports_mutex);
+  reports.emplace(run.id, run.report.get_future());
+}
+
+template <class T, class Ask>
+Result<T> Runtime::Impl::answer(Ask ask) {
+  std::promise<Result<T>> promise;
+  std::future<Result<T>> future = promise.get_future();
+  ask(std::move(promise));
+  try {
+    return future.get();
+  } catch (const std::exception& error) {
+    return fail(ErrorCode::internal,
+                std::string("the decode thread did not answer: ") + error.what());
+  }
 }
 
 namespace {
@@ -169,43 +272,163 @@ Result<std::unique_ptr<Runtime>> Runtime::create(std::unique_ptr<Engine> engine,
 }
 
 Result<RunId> Runtime::start(RunRequest request) {
-  const Instant began = impl_->clock.now();
-  if (Result<void> valid = validate(request.sampling); !valid) {
-    return std::unexpected(std::move(valid.error()));
-  }
-  request.config.context_tokens =
-      std::min(request.config.context_tokens, impl_->engine->info().context_tokens);
-  // The prompt is built here, on the caller's thread: the vocabulary may be shared, and sessions
-  // that run already are not held up.
-  auto grammar = impl_->grammar(request.config);
-  if (!grammar) return std::unexpected(std::move(grammar.error()));
-  Result<Session> session =
-      Session::create(impl_->engine->vocabulary(), *impl_->published.specs(),
-                      std::move(request.messages), request.config, std::move(*grammar));
-  if (!session) return std::unexpected(std::move(session.error()));
-  if (!impl_->published.join_queue(impl_->max_queued)) {
-    const std::chrono::milliseconds retry = impl_->published.retry_after();
-    return std::unexpected(Error{
-        .code = ErrorCode::overloaded,
-        .message = std::format("{} runs wait already; try again in {} ms, or raise max_queued",
-                               impl_->max_queued, retry.count()),
-        .retry_after = retry});
-  }
+  const auto tool_list = impl_->tools_of(request);
+  if (!tool_list) return std::unexpected(tool_list.error());
+  auto run = impl_->make_run(std::move(request), *tool_list);
+  if (!run) return std::unexpected(std::move(run.error()));
+  if (auto joined = impl_->join_queue(1); !joined) return std::unexpected(joined.error());
+  const RunId id = (*run)->id;
+  impl_->expect_report(**run);
+  impl_->inbox.put(StartRun{std::move(*run)});
+  return id;
+}
 
-  const RunId id = ++impl_->last_id;
-  auto run = std::unique_ptr<Run>(new Run{.id = id,
-                                          .session = std::move(*session),
-                                          .sampling = request.sampling,
-                                          .priority = request.priority,
-                                          .on_event = std::move(request.on_event),
-                                          .began = began});
-  {
-    const std::lock_guard lock(impl_->reports_mutex);
-    impl_->reports.emplace(id, run->report.get_future());
+Result<std::vector<RunId>> Runtime::start_group(std::vector<GroupMember> members,
+                                                const GroupOptions& options) {
+  constexpr auto kCode = ErrorCode::invalid_argument;
+  if (members.size() < 2) return fail(kCode, "a group has at least two members");
+  if (options.mailbox < 1 || options.max_messages < 0) {
+    return fail(kCode, "a group's mailbox must be at least 1 and max_messages at least 0");
   }
+  if (impl_->tools.find(kSendTool) != nullptr) {
+    return fail(kCode, "a tool is named 'send', as the one by which members of a group write to "
+                       "each other: rename it");
+  }
+  // All names first: each member's tool lists the others.
+  const auto group = std::make_shared<Group>(options);
+  for (const GroupMember& member : members) {
+    if (!is_identifier(member.name) ||
+        std::ranges::count(members, member.name, &GroupMember::name) > 1) {
+      return fail(kCode, std::format("a member's name is an identifier of its own: '{}' is not",
+                                     member.name));
+    }
+  }
+  Group names(options);
+  for (const GroupMember& member : members) names.add(member.name, 0);
+  std::vector<std::unique_ptr<Run>> runs;
+  std::vector<RunId> ids;
+  for (GroupMember& member : members) {
+    auto tool_list = impl_->tools_of(member.request);
+    if (!tool_list) return std::unexpected(tool_list.error());
+    tool_list->push_back(names.send_tool(member.name));
+    member.request.open = true;
+    member.request.config.awaits_messages = true;
+    auto run = impl_->make_run(std::move(member.request), *tool_list);
+    if (!run) {
+      return fail(run.error().code, std::format("{}: {}", member.name, run.error().message));
+    }
+    (*run)->group = group;
+    group->add(member.name, (*run)->id);
+    ids.push_back((*run)->id);
+    runs.push_back(std::move(*run));
+  }
+  if (auto joined = impl_->join_queue(runs.size()); !joined) {
+    return std::unexpected(joined.error());
+  }
+  const Instant began = impl_->clock.now();  // one for all: their times can be compared
+  for (const auto& run : runs) {
+    run->began = began;
+    impl_->expect_report(*run);
+  }
+  impl_->inbox.put(StartGroup{std::move(runs)});
+  return ids;
+}
+
+Result<void> Runtime::save(RunId run, const std::string& path) {
+  const Result<Json> saved = Impl::answer<Json>([&](std::promise<Result<Json>> promise) {
+    impl_->inbox.put(SaveRun{run, std::move(promise)});
+  });
+  if (!saved) return std::unexpected(saved.error());
+  return replace_file(path, seal_session(*saved));
+}
+
+Result<RunId> Runtime::load(const std::string& path, RunRequest request) {
+  const auto refuse = [&](const Error& error) {
+    return fail(error.code, std::format("{}: {}", path, error.message));
+  };
+  const auto bytes = read_whole_file(path, kMaxSavedSession);
+  if (!bytes) return std::unexpected(bytes.error());
+  auto saved = open_session(*bytes);
+  if (!saved) return refuse(saved.error());
+  const EngineInfo& engine = impl_->engine->info();
+  SamplingParams sampling;
+  Time time{};
+  try {
+    if (saved->at("fingerprint").get<std::uint64_t>() != engine.fingerprint) {
+      return refuse({ErrorCode::invalid_argument,
+                     std::format("was saved with the model {}; this is another: {}",
+                                 saved->at("model").get<std::string>(), engine.model)});
+    }
+    const Json& sampler = saved->at("sampling");
+    sampling = {.temperature = sampler.at("temperature").get<float>(),
+                .top_k = sampler.at("top_k").get<std::int32_t>(),
+                .top_p = sampler.at("top_p").get<float>(),
+                .min_p = sampler.at("min_p").get<float>(),
+                .seed = sampler.at("seed").get<std::uint64_t>()};
+    time = Time(saved->at("time").get<Time::rep>());
+    Json& context = saved->at("session").at("config").at("context_tokens");
+    if (context.get<std::int32_t>() > engine.context_tokens) {
+      if (saved->at("session").at("context").size() >=
+          static_cast<std::size_t>(engine.context_tokens)) {
+        return refuse({ErrorCode::limit_exceeded,
+                       std::format("has {} tokens, the engine's context {}: raise its size",
+                                   saved->at("session").at("context").size(),
+                                   engine.context_tokens)});
+      }
+      context = engine.context_tokens;
+    }
+  } catch (const Json::exception& error) {
+    return refuse({ErrorCode::invalid_argument, std::string("not a saved run: ") + error.what()});
+  }
+  if (auto valid = validate(sampling); !valid) return refuse(valid.error());
+  const Json& state = saved->at("session");
+  const auto config = saved_config(state);
+  if (!config) return refuse(config.error());
+  const auto tool_list = impl_->tools_of(request);
+  if (!tool_list) return std::unexpected(tool_list.error());
+  auto grammar = impl_->grammar(*config, *tool_list);
+  if (!grammar) return refuse(grammar.error());
+  auto session =
+      Session::load(impl_->engine->vocabulary(), *tool_list, state, std::move(*grammar));
+  if (!session) return refuse(session.error());
+  for (CallKey call = 0; call < session->calls().size(); ++call) {
+    const CallRecord& record = session->calls()[call];
+    if (!record.dispatched || record.outcome) continue;
+    const auto tool = std::ranges::find(*tool_list, record.name, &ToolSpec::name);
+    if (tool != tool_list->end() && tool->idempotent) continue;  // the decode thread starts it
+    session->completed(call, {Outcome::failed, "lost: the process that ran it ended"}, time);
+  }
+  if (auto joined = impl_->join_queue(1); !joined) return std::unexpected(joined.error());
+  auto run = impl_->make_run(std::move(request), std::move(*session), sampling,
+                             impl_->clock.now() - time);
+  const RunId id = run->id;
+  impl_->expect_report(*run);
   impl_->inbox.put(StartRun{std::move(run)});
   return id;
 }
+
+Result<void> Runtime::interrupt(RunId run, std::string source, std::string text,
+                                Delivery delivery) {
+  return Impl::answer<void>([&](std::promise<Result<void>> promise) {
+    impl_->inbox.put(
+        InterruptRun{run, std::move(source), std::move(text), delivery, std::move(promise)});
+  });
+}
+
+Result<RunReport> Runtime::report(RunId run) {
+  return Impl::answer<RunReport>([&](std::promise<Result<RunReport>> promise) {
+    impl_->inbox.put(ReportRun{run, std::move(promise)});
+  });
+}
+
+void Runtime::cancel_call(RunId run, CallKey call) { impl_->inbox.put(CancelCall{run, call}); }
+
+void Runtime::cancel_turn(RunId run) {
+  impl_->inbox.put(CancelTurn{run});
+  impl_->engine->request_abort();
+}
+
+void Runtime::close(RunId run) { impl_->inbox.put(CloseRun{run}); }
 
 Result<RunReport> Runtime::wait(RunId run) {
   std::future<RunReport> report;

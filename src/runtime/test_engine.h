@@ -45,6 +45,9 @@ class TestEngine final : public Engine {
 
   // --- for tests ---
 
+  // All sessions play this, whatever their texts. Before the engine is used.
+  void script_all(const FakeScript& script) { everybodys_ = script; }
+
   // Decode calls wait in front of this gate; closed also in the middle of a run.
   void close_gate() {
     const std::lock_guard lock(mutex_);
@@ -93,6 +96,7 @@ class TestEngine final : public Engine {
       if (auto ok = on_create(); !ok) return std::unexpected(ok.error());
     }
     Result<SequenceId> id = fake_.create(params);
+    if (id && everybodys_) fake_.script(*id, everybodys_);
     const std::lock_guard lock(mutex_);
     if (id) sequences_.insert(*id);
     most_sequences_ = std::max(most_sequences_, sequences_.size());
@@ -161,6 +165,7 @@ class TestEngine final : public Engine {
   }
 
   FakeEngine fake_;
+  FakeScript everybodys_;
   std::mutex mutex_;
   std::condition_variable changed_;
   bool open_ = true;

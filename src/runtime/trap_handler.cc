@@ -109,6 +109,7 @@ void TrapHandler::update(Run& run, Instant now) {
     set_state(run, RunState::returning, now);
     waiting_.insert(&run);
   } else if (run.state != RunState::trapped) {
+    waiting_.erase(&run);  // its turn was cancelled before it got a sequence
     set_state(run, RunState::trapped, now);
     metrics_.most_trapped = std::max(metrics_.most_trapped, count(RunState::trapped));
     if (policy_ == ResidencyPolicy::paper) paused_.push_back(&run);

@@ -243,6 +243,8 @@ class Runner {
       config_.fast_forward = verb == "fast";
     } else if (verb == "spelled") {
       config_.spelled_markers = vocabulary_.spelled_markers = true;
+    } else if (verb == "awaits") {
+      config_.awaits_messages = true;
     } else if (verb == "tool") {
       add_tool(std::string(words) + (text.empty() ? "" : ": " + std::string(text)));
     } else if (verb == "limit") {
@@ -273,7 +275,13 @@ class Runner {
     return true;
   }
 
-  // get(x: integer, y?: string) 300 ms
+  static Delivery delivery(std::string_view word) {
+    const auto parsed = parse_delivery(word);
+    if (!parsed) throw BadLine{parsed.error().message};
+    return *parsed;
+  }
+
+  // get(x: integer, y?: string) 300 ms when_idle
   void add_tool(std::string_view words) {
     const auto open = words.find('(');
     const auto close = words.find(')');
@@ -300,6 +308,8 @@ class Runner {
     }
     std::string_view estimate = words.substr(close + 1);
     spec.estimate = std::chrono::milliseconds(number(take_word(estimate)));
+    estimate = trim(estimate.substr(std::min<std::size_t>(2, estimate.size())));  // "ms"
+    if (!estimate.empty()) spec.delivery = delivery(estimate);
     tools_.push_back(std::move(spec));
   }
 
@@ -345,9 +355,11 @@ class Runner {
       session.progressed(key, plain(text), now_);
       observe();
     } else if (verb == "interrupt") {
-      const bool refused = words.ends_with(" refused");
       const auto source = take_word(words);
-      const auto taken = session.interrupt(source, refused ? "now" : plain(text), now_);
+      const auto how = take_word(words);
+      const bool refused = how == "refused";
+      const Delivery when = refused || how.empty() ? Delivery::interrupt : delivery(how);
+      const auto taken = session.interrupt(source, refused ? "now" : plain(text), now_, when);
       observe();
       const std::string actual = taken ? "accepted" : taken.error().message;
       if (refused && !actual.contains(text)) {
@@ -358,20 +370,14 @@ class Runner {
     } else if (verb == "time") {
       now_ = time(words);
     } else if (verb == "cancel") {
-      session.cancel(now_);
+      words.empty() ? session.cancel(now_) : session.cancel_call(call(words), now_);
+      observe();
+    } else if (verb == "close") {
+      session.close(now_);
       observe();
     } else if (verb == "engine" && words == "fails") {
       session.engine_failed(Error{ErrorCode::engine, plain(text)}, now_);
       observe();
-    } else if (verb == "message") {
-      const auto added = session.add_user_message(words == "refused" ? "more" : plain(text), now_);
-      observe();
-      if (words == "refused") {
-        const std::string actual = added ? "accepted" : added.error().message;
-        if (!actual.contains(text)) equal("message refused", std::string(text), actual);
-      } else if (!added) {
-        fail("the message was refused: " + added.error().message);
-      }
     } else {
       throw BadLine{std::format("unknown line '{}'", verb)};
     }
@@ -475,6 +481,7 @@ class Runner {
   }
   std::string shown_event(const Trapped&) const { return "trapped"; }
   std::string shown_event(const Resumed&) const { return "resumed"; }
+  std::string shown_event(const TurnStarted&) const { return "turn"; }
   std::string shown_event(const Finished& e) const {
     return std::format("finished {}", to_string(e.reason));
   }

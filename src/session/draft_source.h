@@ -5,12 +5,16 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace asynclm {
 
 class DraftSource {
  public:
   void add(std::string_view text);
+  // All of it, to make another one of.
+  [[nodiscard]] const std::string& text() const { return text_; }
+  void load(std::string text) { text_ = std::move(text); }
 
   // `code` is a call as far as it is written. What stands behind the value that it ends in, at the
   // value's latest occurrence: the longest end of `code` decides that begins where a word does and

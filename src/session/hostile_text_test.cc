@@ -217,7 +217,7 @@ const std::vector<std::pair<std::string, Path>>& paths() {
            session->decoded(token, {});
            break;
          }
-         EXPECT_TRUE(session->add_user_message(text, {}));
+         EXPECT_TRUE(session->interrupt("user", text, {}));
          return session;
        }},
       {"result that goes into another call",

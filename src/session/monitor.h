@@ -68,6 +68,10 @@ class Monitor final : public TokenFilter {
   void advance(Token token);
   void close() { open_ = std::nullopt; }
   [[nodiscard]] bool is_open() const { return open_.has_value(); }
+  // Of the open block: what to open() another monitor with, and the tokens to advance it by.
+  [[nodiscard]] std::optional<Marker> opened_by() const { return open_; }
+  [[nodiscard]] bool opened_with_calls() const { return calls_; }
+  [[nodiscard]] std::span<const Token> block() const { return block_; }
 
   // --- TokenFilter: of the open block ---
   [[nodiscard]] bool allows(Token token, std::size_t drafted = 0) override;

@@ -48,6 +48,8 @@ class SessionChecker {
       fed_ = seen_.size();
       if (session.token_counts().generated != generated_) broken("one input, several tokens");
     }
+    turn_starts_ = std::ranges::any_of(
+        events, [](const Event& e) { return std::holds_alternative<TurnStarted>(e.what); });
     read_context(session);
     for (const Event& event : events) {
       if (event.time < last_time_) broken("time runs backwards");
@@ -59,6 +61,12 @@ class SessionChecker {
     }
     check_step(session);
     return events;
+  }
+
+  // The session is now one that was loaded from what was saved of it: an engine has none of it.
+  void reloaded(const Session& session) {
+    fed_ = 0;
+    check_step(session);
   }
 
   // The first rule that was broken; empty if none.
@@ -110,7 +118,8 @@ class SessionChecker {
                     static_cast<std::size_t>(counts.forced) >=
                 context.size(),
             "tokens in the context that were not counted");
-    require(counts.generated <= config_.max_generated, "more tokens than max_generated");
+    require(counts.generated - turn_began_ <= config_.max_generated,
+            "more tokens than max_generated in a turn");
   }
 
   void read(Token token, std::int32_t position) {
@@ -138,7 +147,8 @@ class SessionChecker {
           return step(true, Place::interrupt_id);
         }
         // Roles belong to the template and come with a further user message only.
-        return step(!marker && (vocabulary_.is_end_of_generation(token) || finished_), Place::text);
+        return step(!marker && (vocabulary_.is_end_of_generation(token) || turn_starts_),
+                    Place::text);
       case Place::first_part:
         if (text) return;
         return step(marker == Marker::head || marker == Marker::end,
@@ -232,9 +242,14 @@ class SessionChecker {
     paused_ = true;
   }
   void check(const Session&, Time, const Resumed&) {
-    require(paused_ || finished_, "resumed without a pause");
-    if (finished_) text_.clear();
-    paused_ = finished_ = false;
+    require(paused_, "resumed without a pause");
+    paused_ = false;
+  }
+  void check(const Session& session, Time, const TurnStarted&) {
+    require(finished_ || (waits_ && !paused_), "a turn started before the end of the last one");
+    text_.clear();
+    finished_ = false;
+    turn_began_ = session.token_counts().generated;
   }
   void check(const Session&, Time, const Finished&) {
     require(!finished_, "finished twice");
@@ -248,8 +263,10 @@ class SessionChecker {
     const Step step = session.step();
     require(std::holds_alternative<Done>(step) == finished_, "Done and the Finished event differ");
     if (const auto* decode = std::get_if<Decode>(&step)) return check_decode(session, *decode);
-    if (std::holds_alternative<Wait>(step)) {
-      require(std::ranges::any_of(session.calls(),
+    waits_ = std::holds_alternative<Wait>(step);
+    if (waits_) {
+      require(config_.awaits_messages ||
+                  std::ranges::any_of(session.calls(),
                                   [](const CallRecord& call) {
                                     return call.dispatched.has_value() && !call.outcome;
                                   }),
@@ -297,7 +314,9 @@ class SessionChecker {
               "a call's dispatch is not as told");
       require(lives_[key].delivered == call.delivered.has_value(), "a delivery is not as told");
       if (reason == FinishReason::stop) {
-        require(lives_[key].delivered == (!call.id.empty() || call.rejected),
+        // A silent result may come after the model's last word.
+        require(lives_[key].delivered == (!call.id.empty() || call.rejected) ||
+                    call.delivery == Delivery::silent,
                 "stopped, and a result was not delivered");
       }
       std::optional<Time> before;
@@ -321,7 +340,8 @@ class SessionChecker {
   std::vector<Life> lives_;
   Time last_time_{};
   std::string text_;
-  bool paused_ = false, finished_ = false;
+  bool paused_ = false, finished_ = false, waits_ = false, turn_starts_ = false;
+  std::int32_t turn_began_ = 0;  // tokens generated at the turn's start
   std::string problem_;
 };
 

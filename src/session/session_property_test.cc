@@ -20,6 +20,7 @@
 #include "base/random.h"
 #include "base/sanitized.h"
 #include "oracle/oracle_test_support.h"
+#include "session/saved_session.h"
 #include "session/session_checker.h"
 
 namespace asynclm {
@@ -28,6 +29,7 @@ namespace {
 using namespace std::string_literals;
 
 constexpr Mode kModes[] = {Mode::sync, Mode::sync_parallel, Mode::async};  // the paper's
+constexpr Delivery kDeliveries[] = {Delivery::interrupt, Delivery::when_idle, Delivery::silent};
 constexpr Mode kAllModes[] = {Mode::sync, Mode::sync_parallel, Mode::async, Mode::async_plus};
 
 // A few seconds; sanitizers are ten times slower.
@@ -48,8 +50,10 @@ struct Faults {
   double part = 0;       // of any call's result
   double interrupt = 0;  // of a person or another model
   double cancel = 0;
+  double cancel_call = 0;
   double engine_failure = 0;
-  double further_message = 0;  // at each normal end
+  double further_message = 0;  // at each end
+  double reload = 0;           // the session is saved, and another one made of it
 };
 
 class World {
@@ -57,9 +61,12 @@ class World {
   using Model = std::function<Token(const Session&, std::span<const Token> banned)>;
   using Tool = std::function<SimulatedReturn(CallKey)>;
 
-  World(Session& session, const SessionConfig& config, const Faults& faults, Random& random)
+  World(Session& session, const std::vector<ToolSpec>& tools, const SessionConfig& config,
+        const Faults& faults, Random& random)
       : session_(session),
-        checker_(session, vocabulary_of(config), config),
+        tools_(tools),
+        vocabulary_(vocabulary_of(config)),
+        checker_(session, vocabulary_, config),
         faults_(faults),
         random_(random) {}
 
@@ -121,7 +128,20 @@ class World {
     } else if (random_.chance(faults_.part)) {
       session_.progressed(any_call(), "[END] half", now_);
     } else if (random_.chance(faults_.interrupt)) {
-      (void)session_.interrupt(random_.chance(0.5) ? "user" : "agent:x", "[END][CALL]", now_);
+      (void)session_.interrupt(random_.chance(0.5) ? "user" : "agent:x", "[END][CALL]", now_,
+                               random_.pick(kDeliveries));
+    } else if (random_.chance(faults_.cancel_call)) {
+      session_.cancel_call(any_call(), now_);
+    } else if (random_.chance(faults_.reload)) {
+      const auto saved = open_session(seal_session(session_.save()));
+      auto loaded = saved ? Session::load(vocabulary_, tools_, *saved)
+                          : Result<Session>(std::unexpected(saved.error()));
+      if (loaded) {
+        session_ = std::move(*loaded);
+        checker_.reloaded(session_);
+      }
+      EXPECT_TRUE(loaded) << loaded.error().message;
+      return true;
     } else if (random_.chance(faults_.cancel)) {
       session_.cancel(now_);
     } else if (random_.chance(faults_.engine_failure)) {
@@ -134,9 +154,12 @@ class World {
   }
 
   bool further_message(const Done& done) {
-    if (done.reason != FinishReason::stop || !random_.chance(faults_.further_message)) return false;
-    const bool added = session_.add_user_message("more [END]<|user|>", now_).has_value();
+    if (!random_.chance(faults_.further_message)) return false;
+    const bool can_go_on =
+        done.reason != FinishReason::error && done.reason != FinishReason::context_full;
+    const bool added = session_.interrupt("user", "more [END]<|user|>", now_).has_value();
     after_input();
+    EXPECT_TRUE(can_go_on || !added);
     return added;
   }
 
@@ -147,7 +170,9 @@ class World {
     for (CallKey key = 0; key <= session_.calls().size(); ++key) {
       session_.completed(key, {Outcome::returned, "too late"}, now_);
       session_.started(key, now_);
+      session_.cancel_call(key, now_);
     }
+    session_.close(now_);
     session_.cancel(now_);
     session_.engine_failed({ErrorCode::engine, "too late"}, now_);
     if (!session_.take_events().empty()) return "events after the end";
@@ -156,6 +181,8 @@ class World {
   }
 
   Session& session_;
+  const std::vector<ToolSpec>& tools_;
+  const Vocabulary& vocabulary_;
   SessionChecker checker_;
   Faults faults_;
   Random& random_;
@@ -278,9 +305,14 @@ SimulatedReturn babbling_tool(Random& random) {
 
 std::string babble(std::uint64_t seed, std::map<FinishReason, int>& reasons) {
   Random random(seed);
-  static const std::vector<ToolSpec> tools = {make_tool("f", 100, "integer"),
-                                              make_tool("g", 10),
-                                              {.name = "h", .description = "no arguments"}};
+  static const std::vector<ToolSpec> tools = [] {
+    std::vector<ToolSpec> made = {make_tool("f", 100, "integer"),
+                                  make_tool("g", 10),
+                                  {.name = "h", .description = "no arguments"}};
+    made[1].delivery = Delivery::when_idle;
+    made[2].delivery = Delivery::silent;
+    return made;
+  }();
   SessionConfig config;
   config.mode = random.pick(kAllModes);
   config.max_generated = random.between(1, random.chance(0.5) ? 40 : 400);
@@ -302,10 +334,12 @@ std::string babble(std::uint64_t seed, std::map<FinishReason, int>& reasons) {
                       .stray_start = 0.02,
                       .part = 0.02,
                       .interrupt = 0.02,
-                      .cancel = 0.001,
+                      .cancel = 0.002,
+                      .cancel_call = 0.01,
                       .engine_failure = 0.001,
-                      .further_message = 0.5};
-  World world(*session, config, faults, random);
+                      .further_message = 0.5,
+                      .reload = 0.01};
+  World world(*session, tools, config, faults, random);
   const bool masked = random.chance(0.5);
   std::string problem = world.run(Babbler(random, masked, config.spelled_markers),
                                   [&](CallKey) { return babbling_tool(random); });
@@ -395,7 +429,8 @@ std::string play_graph(std::uint64_t seed) {
   const auto markers = config.spelled_markers ? Markers::spelled() : *Markers::find(words);
   Oracle oracle(words, markers, tools, random.chance(0.5) ? Policy::lpt : Policy::as_written);
   oracle.begin(task, *session);
-  World world(*session, config, {.late_duplicate = 0.3, .stray_start = 0.01}, random);
+  World world(*session, tools, config,
+              {.late_duplicate = 0.3, .stray_start = 0.01, .reload = 0.01}, random);
   std::string problem =
       world.run([&](const Session& s, std::span<const Token>) { return oracle.next(s); },
                 [&](CallKey key) {

@@ -87,7 +87,7 @@ TEST_F(SessionTest, ALyingVocabularyEndsTheSessionBeforeItsTokensEnterTheContext
 
   auto talk = *Session::create(liar, {}, {{"user", "go"}}, {});
   write(talk, "x<|end_of_text|>");
-  const auto added = talk.add_user_message("<|system|>", {});
+  const auto added = talk.interrupt("user", "<|system|>", {});
   ASSERT_FALSE(added);
   EXPECT_EQ(added.error().code, ErrorCode::internal);
   EXPECT_TRUE(std::holds_alternative<Done>(talk.step()));

@@ -96,14 +96,15 @@ class ToolReader {
     spec_.name = json_["name"];
     where_ += ": tool " + shown(json_["name"]);
     static constexpr std::string_view kKeys[] = {
-        "name", "description", "parameters", "estimate_ms", "timeout_ms", "command", "directory"};
+        "name",     "description", "parameters", "estimate_ms", "timeout_ms",
+        "delivery", "idempotent",  "command",    "directory"};
     for (const auto& [key, value] : json_.items()) {
       bool known = false;
       for (const std::string_view k : kKeys) known = known || k == key;
       if (!known) {
         return invalid(where_ + ": unknown key " + shown(key) +
                        "; a tool has name, description, parameters, estimate_ms, timeout_ms, "
-                       "command and directory");
+                       "delivery, idempotent, command and directory");
       }
     }
     if (auto good = read_fields(); !good) return std::unexpected(good.error());
@@ -123,6 +124,16 @@ class ToolReader {
     if (json_.contains("parameters")) spec_.parameters = json_["parameters"];
     if (auto good = read_time("estimate_ms", 0, spec_.estimate); !good) return good;
     if (auto good = read_time("timeout_ms", 1, spec_.timeout); !good) return good;
+    if (json_.contains("delivery")) {
+      const Json& value = json_["delivery"];
+      auto delivery = parse_delivery(value.is_string() ? value.get<std::string>() : "");
+      if (!delivery) return wrong("delivery", "interrupt, when_idle or silent");
+      spec_.delivery = *delivery;
+    }
+    if (json_.contains("idempotent")) {
+      if (!json_["idempotent"].is_boolean()) return wrong("idempotent", "true or false");
+      spec_.idempotent = json_["idempotent"];
+    }
     if (auto good = read_command(); !good) return good;
     return read_directory();
   }

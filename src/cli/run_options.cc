@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/run_options.h"
+
+#include "cli/assets.h"
+
+namespace asynclm {
+
+CLI::Option* RunOptions::add_to(CLI::App& command) {
+  command.add_option("--model", model, "GGUF file (default: the model that asynclm ships)")
+      ->option_text("FILE");
+  command.add_option("--tools", tools, "Tool manifest, JSON (default: the demo's tools)")
+      ->option_text("FILE");
+  CLI::Option* const mode_option =
+      command.add_option("--mode", mode, "async, async+, sync or sync-parallel")
+          ->check(CLI::IsMember({"async", "async+", "sync", "sync-parallel"}))
+          ->option_text("MODE");
+  command.add_option("--seed", sampling.seed, "Seed of the sampler")->option_text("N");
+  command.add_option("--temperature", sampling.temperature, "0: always the likeliest token")
+      ->option_text("T");
+  command.add_option("--top-k", sampling.top_k, "Sample among the K likeliest; 0: all")
+      ->option_text("K");
+  command.add_option("--top-p", sampling.top_p, "Sample among this share of probability")
+      ->option_text("P");
+  command.add_option("--min-p", sampling.min_p, "Drop tokens below this share of the likeliest")
+      ->option_text("P");
+  command.add_option("--max-tokens", max_tokens, "Most tokens that the model may write in a turn")
+      ->check(CLI::PositiveNumber)
+      ->option_text("N");
+  command
+      .add_option("--threads", threads,
+                  "CPU threads; 0: one for each core but one, which is left to the tools")
+      ->check(CLI::NonNegativeNumber)
+      ->option_text("N");
+  command.add_option("--ctx", context_tokens, "Context size in tokens")
+      ->check(CLI::PositiveNumber)
+      ->option_text("N");
+  monitor.add_to(command);
+  command.add_flag(
+      "--spelled-markers", spelled_markers,
+      "For a model that was not trained for asynclm: the markers are text, and the prompt "
+      "explains them (calls are then checked, but not constrained)");
+  return mode_option;
+}
+
+Result<std::string> RunOptions::find_manifest() const {
+  if (tools) return *tools;
+  return find_demo_tools();
+}
+
+LlamaOptions RunOptions::engine(const std::string& model_path) const {
+  LlamaOptions options{.model_path = model_path, .max_sequences = 1, .threads = threads};
+  if (context_tokens) options.context_tokens = *context_tokens;
+  return options;
+}
+
+RunRequest RunOptions::request(Mode run_mode, const EngineInfo& engine_info) const {
+  RunRequest request;
+  request.config = monitor.config(run_mode);
+  if (spelled_markers) {
+    // The call grammar is of marker tokens.
+    request.config.constrained = request.config.fast_forward = request.config.drafts = false;
+    request.config.spelled_markers = true;
+  }
+  request.config.context_tokens = engine_info.context_tokens;
+  if (max_tokens) request.config.max_generated = *max_tokens;
+  request.sampling = sampling;
+  return request;
+}
+
+}  // namespace asynclm

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// What commands that run sessions on a model let their users choose.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include <asynclm/runtime.h>
+
+#include "cli/monitor_options.h"
+
+namespace asynclm {
+
+struct RunOptions {
+  std::optional<std::string> model, tools;
+  std::string mode = "async";
+  SamplingParams sampling;
+  int threads = 0;
+  MonitorOptions monitor;
+  bool spelled_markers = false;
+  std::optional<std::int32_t> context_tokens, max_tokens;
+
+  // Returns --mode, for other options to exclude.
+  CLI::Option* add_to(CLI::App& command);
+
+  // --tools, else the demo's.
+  [[nodiscard]] Result<std::string> find_manifest() const;
+  [[nodiscard]] LlamaOptions engine(const std::string& model_path) const;
+  // Without messages.
+  [[nodiscard]] RunRequest request(Mode mode, const EngineInfo& engine) const;
+};
+
+}  // namespace asynclm

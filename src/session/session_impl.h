@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a session is made of. Its parts: session.cc (the public face), session_model.cc (what the
+// model wrote), session_calls.cc (calls), session_context.cc (what enters the context, and turns),
+// session_save.cc.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include <asynclm/session.h>
+
+#include "cml/call_syntax.h"
+#include "cml/markers.h"
+#include "cml/parser.h"
+#include "cml/schema.h"
+#include "cml/schema_expand.h"
+#include "cml/span.h"
+#include "session/draft_source.h"
+#include "session/marker_filter.h"
+#include "session/monitor.h"
+
+namespace asynclm {
+
+// The id of interrupts by which the session itself speaks.
+inline constexpr std::string_view kErrorId = "error";
+
+struct Session::Impl {
+  struct Tool {
+    ToolSpec spec;
+    ArgumentValidator validator;
+  };
+  struct PendingInterrupt {
+    std::optional<CallKey> call;  // whose result it is
+    std::string id;
+    std::string text;
+    Origin origin;
+    Delivery delivery;
+  };
+  // A call of async+ that may not start yet: CallRecord::needs says what it waits for.
+  struct WaitingCall {
+    CallKey key;
+    Json arguments;  // with futures (cml/future.h)
+  };
+
+  Impl(const Vocabulary& vocab, const Markers& m, const SessionConfig& c)
+      : vocabulary(vocab),
+        markers(m),
+        config(c),
+        parser(vocab, m, c.max_call_tokens, c.mode == Mode::async_plus) {
+    for (std::size_t i = 0; i < kMarkerCount; ++i) {
+      const auto marker = static_cast<Marker>(i);
+      marker_tokens[i] =
+          m.are_spelled() ? vocab.encode(kMarkerSpellings[i]) : std::vector<Token>{m.token(marker)};
+    }
+    if (m.are_spelled()) marker_filter.emplace(vocab, parser);
+  }
+
+  enum class State : std::uint8_t {
+    generating,
+    awaiting_call,   // sync: the result of the call just written
+    awaiting_all,    // sync-parallel: a barrier over all open calls
+    awaiting_any,    // async: the next result, or message
+    awaiting_named,  // async+: any or all of the calls that the trap named
+    draining,        // the model has stopped; calls that it does not wait for still run
+    done,
+  };
+
+  [[nodiscard]] static Result<std::unique_ptr<Impl>> make(const Vocabulary& vocabulary,
+                                                          const std::vector<ToolSpec>& specs,
+                                                          const SessionConfig& config,
+                                                          std::shared_ptr<CallGrammar> grammar);
+  [[nodiscard]] Result<void> add_tools(const std::vector<ToolSpec>& specs,
+                                       std::shared_ptr<CallGrammar> grammar);
+  [[nodiscard]] Result<void> write_prompt(const std::vector<ToolSpec>& specs,
+                                          std::vector<Message> messages);
+  [[nodiscard]] Json save() const;
+  void load(const Json& saved);  // throws Json::exception and BadSave (session_save.cc)
+  void check_wait() const;       // the same
+
+  void begin_input() {
+    if (events_taken) {
+      events.clear();
+      events_taken = false;
+    }
+  }
+  template <class E>
+  void emit(Time now, E&& event) {
+    events.push_back(Event{now, std::forward<E>(event)});
+  }
+  [[nodiscard]] TokenFilter* filter() {
+    if (marker_filter) return &*marker_filter;
+    return monitor && monitor->is_open() ? &*monitor : nullptr;
+  }
+  // The model is paused: it has not ended its turn.
+  [[nodiscard]] bool waiting() const {
+    return state != State::generating && state != State::draining && state != State::done;
+  }
+  [[nodiscard]] bool async_plus() const { return config.mode == Mode::async_plus; }
+
+  // --- what the model wrote ---
+
+  void take(Token token, Time now);
+  void fast_forward(Time now);
+  void propose();
+  void on_text(std::string_view text, Time now);
+  void on_call(Time now);
+  void on_malformed(bool was_in_block, Time now);
+  void on_trap(Time now);
+  void on_stop(Token token, Time now);
+  void reject(CallKey key, std::string reason, Time now);
+  void reject_anonymous(CallKey key, std::string reason, Time now);
+  void reject_by_id(CallKey key, std::string reason, Time now);
+  [[nodiscard]] std::string id_problem(const std::string& id) const;
+  void dispatch(CallKey key, Time now);
+  [[nodiscard]] int& open_calls(const CallRecord& call);
+  void end_call(CallKey key, CallResult result, Time now);
+  void withdraw(CallKey key, Time now);
+  void wake(CallKey ended, Time now);
+  void wait_for_calls(Time now);
+  [[nodiscard]] Wait wait() const;
+  void refuse_wait(std::string_view reason, Time now);
+
+  // --- async+ ---
+
+  [[nodiscard]] std::optional<CallKey> find_call(std::string_view id) const;
+  [[nodiscard]] Result<std::vector<CallKey>> find_needs(const std::vector<std::string>& ids) const;
+  void hold(CallKey key, Json arguments, Time now);
+  void start(const WaitingCall& call, Time now);
+  [[nodiscard]] Result<Json> with_results(const WaitingCall& call) const;
+  void not_run(CallKey key, std::string reason, Time now);
+  void on_ended(CallKey key, Time now);
+  void on_cancel(CallKey key, const CallSyntax& syntax, Time now);
+  void wait_for_named(Time now);
+  [[nodiscard]] bool named_have_ended() const;
+
+  // --- what enters the context ---
+
+  [[nodiscard]] bool has_room(std::size_t tokens) const {
+    return context.size() + tokens <= static_cast<std::size_t>(config.context_tokens);
+  }
+  void leave_out(std::size_t bytes, bool or_all);
+  [[nodiscard]] std::size_t tokens_of(Marker marker) const {
+    return marker_tokens[static_cast<std::size_t>(marker)].size();
+  }
+  void append_marker(Marker marker);
+  void queue_interrupt(PendingInterrupt interrupt);
+  // Something in the queue is not silent.
+  [[nodiscard]] bool queue_wakes() const;
+  [[nodiscard]] bool queue_fits() const;
+  void deliver_interrupts(bool idle, Time now);
+  void resume(Time now);
+  [[nodiscard]] Result<void> open_turn(Time now);
+  void finish(FinishReason reason, Time now);
+  void flush_text(Time now);
+  void check_limits(Time now);
+  void after_input(Time now);
+
+  const Vocabulary& vocabulary;
+  Markers markers;
+  std::array<std::vector<Token>, kMarkerCount> marker_tokens;
+  SessionConfig config;
+  Parser parser;
+  std::optional<MarkerFilter> marker_filter;  // config.spelled_markers
+  std::optional<Monitor> monitor;             // config.constrained
+  DraftSource source;                         // config.drafts
+  std::span<const Token> draft;               // of the next step; the monitor's
+  std::map<std::string, Tool, std::less<>> tools;
+
+  State state = State::generating;
+  FinishReason finish_reason = FinishReason::stop;
+  std::vector<Token> context;
+  std::size_t fed = 0;  // tokens of the context that the engine has
+  TokenCounts counts;
+  std::int32_t turn_began = 0;  // counts.generated at the turn's start
+
+  std::vector<CallRecord> calls;
+  std::unordered_set<std::string> used_ids;
+  std::vector<CallKey> collected;  // sync-parallel: written, not yet dispatched
+  CallKey awaited = 0;             // State::awaiting_call
+  std::vector<WaitingCall> held;   // async+: in the order of the calls
+  std::vector<CallKey> named;      // State::awaiting_named
+  bool wait_for_all = false;
+  // Accepted calls without an outcome: with an id and a result that wakes, with one that does not,
+  // and without an id, which produce no interrupt.
+  int open_named = 0, open_silent = 0, open_unnamed = 0;
+  int idle_traps = 0;
+
+  std::vector<PendingInterrupt> queue;
+  std::vector<Event> events;
+  bool events_taken = false;
+  std::string answer;
+  std::size_t answer_sent = 0;  // bytes of the answer already in TextEvents
+  std::optional<Error> error;
+};
+
+}  // namespace asynclm

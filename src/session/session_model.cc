@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// A session: what the model wrote.
+#include <algorithm>
+#include <utility>
+
+#include "base/utf8.h"
+#include "session/session_impl.h"
+
+namespace asynclm {
+
+// A token that the model has written, or could only have written.
+void Session::Impl::take(Token token, Time now) {
+  context.push_back(token);
+  parser.read(token);
+  for (bool goes_on = true; goes_on;) {
+    const bool was_in_block = parser.in_block();
+    const auto next = parser.next();
+    if (!next) return;
+    const Parser::Event event = *next;
+    if (monitor) {
+      if (parser.in_block() && (!was_in_block || event == Parser::Event::malformed)) {
+        monitor->open(*markers.marker(token), !calls.empty());
+      } else if (event == Parser::Event::malformed) {
+        monitor->close();
+      } else if (was_in_block) {
+        monitor->advance(token);
+      }
+    }
+    // What breaks a rule, or ends the turn, does not enter the context; nor what a token has beyond
+    // the marker that pauses the model: the model would have known more.
+    if (event == Parser::Event::malformed || event == Parser::Event::end_of_turn) {
+      leave_out(parser.bytes_from_event(), /*or_all=*/true);
+      goes_on = false;
+    } else if (event == Parser::Event::trap ||
+               (event == Parser::Event::call && config.mode == Mode::sync)) {
+      leave_out(parser.bytes_behind(), /*or_all=*/false);
+      goes_on = false;
+    }
+    switch (event) {
+      case Parser::Event::none:
+        break;
+      case Parser::Event::text:
+        on_text(parser.text(), now);
+        break;
+      case Parser::Event::call:
+        on_call(now);
+        break;
+      case Parser::Event::trap:
+        on_trap(now);
+        break;
+      case Parser::Event::end_of_turn:
+        on_stop(token, now);
+        break;
+      case Parser::Event::malformed:
+        on_malformed(was_in_block, now);
+        break;
+    }
+  }
+}
+
+// Takes the last bytes of the token just written out of the context. Where the vocabulary has no
+// tokens for the rest of it alone: all of it (or_all), or nothing.
+void Session::Impl::leave_out(std::size_t bytes, bool or_all) {
+  parser.drop_rest();
+  if (bytes == 0) return;
+  const Token token = context.back();
+  context.pop_back();
+  std::string piece;
+  vocabulary.append_piece(token, piece);
+  if (bytes >= piece.size()) return;
+  piece.resize(piece.size() - bytes);
+  const std::vector<Token> rest = vocabulary.encode(piece);
+  std::string spelled;
+  for (const Token part : rest) vocabulary.append_piece(part, spelled);
+  if (spelled == piece && has_room(rest.size())) {
+    context.insert(context.end(), rest.begin(), rest.end());
+    counts.injected += static_cast<std::int32_t>(rest.size()) - 1;
+  } else if (!or_all) {
+    context.push_back(token);
+  }
+}
+
+// Tokens that cannot be others are not asked for: they ride with the next step. The block's last
+// one may be among them, then its call is dispatched before it was decoded.
+void Session::Impl::fast_forward(Time now) {
+  if (!config.fast_forward || !monitor) return;
+  while (state == State::generating && monitor->is_open()) {
+    const auto forced = monitor->forced();
+    if (forced.empty()) return;
+    for (const Token token : std::vector<Token>(forced.begin(), forced.end())) {
+      if (!has_room(1) || state != State::generating) return;
+      ++counts.forced;
+      take(token, now);
+    }
+  }
+}
+
+// What the rest of an argument may be.
+void Session::Impl::propose() {
+  if (!config.drafts || state != State::generating || !monitor || !monitor->is_open()) return;
+  const std::size_t limit =
+      std::min({kMaxDraftTokens, static_cast<std::size_t>(parser.block_room()),
+                static_cast<std::size_t>(config.max_generated - (counts.generated - turn_began) - 1),
+                static_cast<std::size_t>(config.context_tokens) - context.size() - 1});
+  draft = monitor->draft(source.continuation(monitor->written()), limit);
+}
+
+void Session::Impl::flush_text(Time now) {
+  const std::size_t complete = complete_utf8_prefix(answer, answer_sent);
+  if (complete == answer_sent) return;
+  emit(now, TextEvent{answer.substr(answer_sent, complete - answer_sent)});
+  answer_sent = complete;
+}
+
+void Session::Impl::on_text(std::string_view text, Time now) {
+  answer += text;
+  flush_text(now);
+}
+
+// The context stays one that a model could have written: the token that broke a rule is left out of
+// it, and a broken block is closed.
+void Session::Impl::on_malformed(bool was_in_block, Time now) {
+  const bool opens_block = parser.in_block();
+  if (!has_room(tokens_of(Marker::end) + (opens_block ? tokens_of(Marker::call) : 0))) {
+    return finish(FinishReason::context_full, now);
+  }
+  if (was_in_block) append_marker(Marker::end);
+  if (opens_block) {
+    append_marker(Marker::call);
+    --counts.injected;  // the token that the model wrote
+  }
+  const auto key = static_cast<CallKey>(calls.size());
+  CallRecord& call = calls.emplace_back();
+  call.emitted = now;
+  call.code = parser.code();
+  emit(now, CallEmitted{key});
+  reject_anonymous(key, std::format("malformed block: {}", parser.problem()), now);
+}
+
+void Session::Impl::on_trap(Time now) {
+  if (!parser.model_closes_traps()) {
+    if (!has_room(1)) return finish(FinishReason::context_full, now);
+    append_marker(Marker::end);
+  }
+  emit(now, Trapped{});
+  if (async_plus() && !parser.id().empty()) return wait_for_named(now);
+  wait_for_calls(now);
+}
+
+// Pauses the model until a result is there. It may be there already.
+void Session::Impl::on_stop(Token token, Time now) {
+  if (open_named > 0 || queue_wakes()) {
+    // The model stopped without a trap: its calls' results are delivered all the same, and it may
+    // go on. The end token does not enter the context; a trap stands in its place, so that the
+    // context stays one that the model was trained on.
+    if (!has_room(tokens_of(Marker::trap) + tokens_of(Marker::end))) {
+      return finish(FinishReason::context_full, now);
+    }
+    append_marker(Marker::trap);
+    append_marker(Marker::end);
+    emit(now, Trapped{});
+    return wait_for_calls(now);
+  }
+  context.push_back(token);
+  for (const CallKey key : std::exchange(collected, {})) dispatch(key, now);
+  if (open_unnamed > 0 || open_silent > 0) {
+    state = State::draining;
+    return;
+  }
+  finish(FinishReason::stop, now);
+}
+
+}  // namespace asynclm
