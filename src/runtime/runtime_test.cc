@@ -2,9 +2,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <future>
+#include <iterator>
 #include <numeric>
 #include <stdexcept>
 #include <thread>
+#include <variant>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -155,9 +157,10 @@ TEST_F(RuntimeTest, EventsInOrderAndWithTimesThatDoNotDecrease) {
   what.on_event = [&](const Session& session, const Event& event) {
     EXPECT_GE(event.time, last);
     last = event.time;
-    constexpr const char* kNames[] = {"text",      "emitted",   "dispatched",
-                                      "cancelled", "completed", "interrupt",
-                                      "trapped",   "resumed",   "finished"};
+    constexpr const char* kNames[] = {"text",      "emitted",   "dispatched", "cancelled",
+                                      "completed", "interrupt", "trapped",    "resumed",
+                                      "turn",      "finished"};
+    static_assert(std::size(kNames) == std::variant_size_v<decltype(event.what)>);
     seen.emplace_back(kNames[event.what.index()]);
     if (std::holds_alternative<Trapped>(event.what)) latch.open();
     if (std::holds_alternative<Finished>(event.what)) {
