@@ -63,6 +63,12 @@ class SessionChecker {
     return events;
   }
 
+  // The session is now one that was loaded from what was saved of it: an engine has none of it.
+  void reloaded(const Session& session) {
+    fed_ = 0;
+    check_step(session);
+  }
+
   // The first rule that was broken; empty if none.
   [[nodiscard]] const std::string& problem() const { return problem_; }
 

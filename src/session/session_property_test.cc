@@ -20,6 +20,7 @@
 #include "base/random.h"
 #include "base/sanitized.h"
 #include "oracle/oracle_test_support.h"
+#include "session/saved_session.h"
 #include "session/session_checker.h"
 
 namespace asynclm {
@@ -51,7 +52,8 @@ struct Faults {
   double cancel = 0;
   double cancel_call = 0;
   double engine_failure = 0;
-  double further_message = 0;  // at each normal end
+  double further_message = 0;  // at each end
+  double reload = 0;           // the session is saved, and another one made of it
 };
 
 class World {
@@ -59,9 +61,12 @@ class World {
   using Model = std::function<Token(const Session&, std::span<const Token> banned)>;
   using Tool = std::function<SimulatedReturn(CallKey)>;
 
-  World(Session& session, const SessionConfig& config, const Faults& faults, Random& random)
+  World(Session& session, const std::vector<ToolSpec>& tools, const SessionConfig& config,
+        const Faults& faults, Random& random)
       : session_(session),
-        checker_(session, vocabulary_of(config), config),
+        tools_(tools),
+        vocabulary_(vocabulary_of(config)),
+        checker_(session, vocabulary_, config),
         faults_(faults),
         random_(random) {}
 
@@ -127,6 +132,16 @@ class World {
                                random_.pick(kDeliveries));
     } else if (random_.chance(faults_.cancel_call)) {
       session_.cancel_call(any_call(), now_);
+    } else if (random_.chance(faults_.reload)) {
+      const auto saved = open_session(seal_session(session_.save()));
+      auto loaded = saved ? Session::load(vocabulary_, tools_, *saved)
+                          : Result<Session>(std::unexpected(saved.error()));
+      if (loaded) {
+        session_ = std::move(*loaded);
+        checker_.reloaded(session_);
+      }
+      EXPECT_TRUE(loaded) << loaded.error().message;
+      return true;
     } else if (random_.chance(faults_.cancel)) {
       session_.cancel(now_);
     } else if (random_.chance(faults_.engine_failure)) {
@@ -166,6 +181,8 @@ class World {
   }
 
   Session& session_;
+  const std::vector<ToolSpec>& tools_;
+  const Vocabulary& vocabulary_;
   SessionChecker checker_;
   Faults faults_;
   Random& random_;
@@ -320,8 +337,9 @@ std::string babble(std::uint64_t seed, std::map<FinishReason, int>& reasons) {
                       .cancel = 0.002,
                       .cancel_call = 0.01,
                       .engine_failure = 0.001,
-                      .further_message = 0.5};
-  World world(*session, config, faults, random);
+                      .further_message = 0.5,
+                      .reload = 0.01};
+  World world(*session, tools, config, faults, random);
   const bool masked = random.chance(0.5);
   std::string problem = world.run(Babbler(random, masked, config.spelled_markers),
                                   [&](CallKey) { return babbling_tool(random); });
@@ -411,7 +429,8 @@ std::string play_graph(std::uint64_t seed) {
   const auto markers = config.spelled_markers ? Markers::spelled() : *Markers::find(words);
   Oracle oracle(words, markers, tools, random.chance(0.5) ? Policy::lpt : Policy::as_written);
   oracle.begin(task, *session);
-  World world(*session, config, {.late_duplicate = 0.3, .stray_start = 0.01}, random);
+  World world(*session, tools, config,
+              {.late_duplicate = 0.3, .stray_start = 0.01, .reload = 0.01}, random);
   std::string problem =
       world.run([&](const Session& s, std::span<const Token>) { return oracle.next(s); },
                 [&](CallKey key) {

@@ -84,6 +84,14 @@ TEST(Toolbox, RefusesWhatCannotBeCalled) {
             "tool \"f\": there is already a tool of this name; rename one");
 }
 
+TEST(Toolbox, DeliveriesHaveNames) {
+  for (const Delivery delivery : {Delivery::interrupt, Delivery::when_idle, Delivery::silent}) {
+    EXPECT_EQ(parse_delivery(to_string(delivery)), delivery);
+  }
+  EXPECT_EQ(parse_delivery("soon").error().message,
+            "unknown delivery 'soon': use interrupt, when_idle or silent");
+}
+
 TEST(Toolbox, OutcomesHaveNames) {
   EXPECT_EQ(to_string(Outcome::returned), "returned");
   EXPECT_EQ(to_string(Outcome::failed), "failed");
@@ -122,6 +130,7 @@ TEST_F(Manifest, LoadsTools) {
   const std::string path = write(R"({"tools": [
     {"name": "first", "description": "the first", "command": ["bin/prog", "a/b"],
      "directory": "bin/..", "estimate_ms": 250, "timeout_ms": 2000,
+     "delivery": "when_idle", "idempotent": true,
      "parameters": {"type": "object", "properties": {"z": {"type": "string"}, "a": {}}}},
     {"name": "second", "command": ["true"]}]})");
   Toolbox tools;
@@ -133,6 +142,10 @@ TEST_F(Manifest, LoadsTools) {
   EXPECT_EQ(first.description, "the first");
   EXPECT_EQ(first.estimate.count(), 250);
   EXPECT_EQ(first.timeout.count(), 2000);
+  EXPECT_EQ(first.delivery, Delivery::when_idle);
+  EXPECT_TRUE(first.idempotent);
+  EXPECT_EQ(tools.specs()[1].delivery, Delivery::interrupt);
+  EXPECT_FALSE(tools.specs()[1].idempotent);
   EXPECT_EQ(first.parameters["properties"].dump(), R"({"z":{"type":"string"},"a":{}})");
   const auto& program = std::get<Toolbox::Impl::Program>(tools.impl().entries[0].run);
   EXPECT_EQ(program.command.argv, (std::vector<std::string>{folder_ + "/bin/prog", "a/b"}));
@@ -174,7 +187,7 @@ TEST_F(Manifest, ErrorsNameToolAndField) {
   };
   EXPECT_EQ(of_f(R"("cmd": ["true"])"),
             "unknown key \"cmd\"; a tool has name, description, parameters, estimate_ms, "
-            "timeout_ms, command and directory");
+            "timeout_ms, delivery, idempotent, command and directory");
   EXPECT_EQ(of_f(R"("description": "d")"),
             "\"command\" is missing; add [\"program\", \"argument\", ...]");
   for (const char* command : {"\"true\"", "[]", "[\"\"]", "[\"true\", 1]"}) {
@@ -197,6 +210,12 @@ TEST_F(Manifest, ErrorsNameToolAndField) {
                           "86400000, got ") +
                   time);
   }
+  EXPECT_EQ(of_f(R"("command": ["true"], "delivery": "soon")"),
+            "\"delivery\" must be interrupt, when_idle or silent, got \"soon\"");
+  EXPECT_EQ(of_f(R"("command": ["true"], "delivery": 1)"),
+            "\"delivery\" must be interrupt, when_idle or silent, got 1");
+  EXPECT_EQ(of_f(R"("command": ["true"], "idempotent": "yes")"),
+            "\"idempotent\" must be true or false, got \"yes\"");
   EXPECT_EQ(of_f(R"("command": ["true"], "estimate_ms": -1)"),
             "\"estimate_ms\" must be a whole number of milliseconds from 0 to 86400000, got -1");
   EXPECT_EQ(of_f(R"("command": ["true"], "parameters": {"type": "object", "properties": []})"),
