@@ -46,7 +46,7 @@ struct TrapPoint {
   std::size_t tokens = 0;
   Time wait{};
   Residency chosen = Residency::resident;
-  std::array<TrapTrial, 3> trials;  // by kTrapWays; medians
+  std::array<TrapTrial, 3> trials = {};  // by kTrapWays; medians
   // The way that freed most among those that added no latency worth the name: within a fifth of the
   // wait and kTrialNoise.
   Residency best = Residency::resident;
