@@ -273,10 +273,10 @@ TEST_F(ConversationTest, ARunMayHaveSomeOfTheTools) {
 
 class SavedRunTest : public ConversationTest {
  protected:
-  Result<RunReport> load_and_wait(const std::string& path, bool open = false) {
+  Result<RunReport> load_and_wait(const std::string& file) {
     RunRequest what = request();
-    what.open = open;
-    const auto run = runtime->load(path, std::move(what));
+    what.open = false;
+    const auto run = runtime->load(file, std::move(what));
     if (!run) return std::unexpected(run.error());
     return runtime->wait(*run);
   }
