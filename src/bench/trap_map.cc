@@ -92,10 +92,12 @@ struct Times {
   double freed = 0;  // of the wait
 };
 
+// The trial has saved a sequence of so many tokens, which is where each way begins: computing it anew
+// for each would take most of the time.
 Result<Times> try_way(Trial& trial, const Clock& clock,
                       const std::function<void(Time)>& sleep_until, std::size_t tokens, Time wait,
                       Residency way, const CostModel& costs) {
-  if (Result<void> ok = trial.compute(tokens); !ok) return std::unexpected(ok.error());
+  if (Result<void> ok = trial.from_host(); !ok) return std::unexpected(ok.error());
   const Time from = clock.now();
   const Time result = from + wait;
   Time gone = from, back = from;
@@ -169,6 +171,8 @@ Result<TrapPoint> try_trap(Engine& engine, const Clock& clock,
                            Time wait, int repetitions, const CostModel& costs) {
   TrapPoint out{.tokens = tokens, .wait = wait, .chosen = paper_choice(tokens, wait, costs)};
   Trial trial(engine, clock);
+  if (Result<void> ok = trial.compute(tokens); !ok) return std::unexpected(ok.error());
+  if (Result<void> ok = trial.to_host(); !ok) return std::unexpected(ok.error());
   std::array<std::vector<Time>, kTrapWays.size()> token;
   std::array<std::vector<double>, kTrapWays.size()> freed;
   // In turns, so that what else the machine does meets all of them.

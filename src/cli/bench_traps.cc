@@ -34,8 +34,8 @@ struct BenchTrapsCommand {
   std::optional<std::string> model;
   std::int32_t context = 2048;
   std::int32_t threads = 1;
-  double limit_s = 10;  // of one computation
-  int repetitions = 5;
+  double limit_s = 5;  // of one computation
+  int repetitions = 3;
   bool json = false;
 
   [[nodiscard]] int run() const;
