@@ -649,7 +649,7 @@ class Chat(ModelTest):
         call = re.search(r"running +(\S+)", seen)[1]
         out, _ = chat.communicate(f"/calls\n/cancel {call}\n", timeout=FAR)
         self.assertEqual(chat.returncode, 0, out)
-        self.assertIn(f"note       {call}: find_report", out)
+        self.assertIn(f"note       {call} find_report(", out)
         self.assertIn("running for ", out)
         self.assertIn(f"cancelled  {call}", out)
         self.assertIn("finished   ", out)

@@ -56,7 +56,7 @@ class ChatTalk {
   struct Reply {
     std::string text = {};             // empty: nothing
     std::string said = {}, how = {};  // what goes to the model
-    bool failed = false, quit = false, wait = false;
+    bool failed = false, quit = false, wait = false, loaded = false;
   };
   [[nodiscard]] Reply act(std::string_view line) {
     const auto parsed = parse_chat_line(line);
@@ -77,7 +77,7 @@ class ChatTalk {
       case ChatLine::Kind::save:
         return done(conversation_.save(parsed->text), "saved to " + parsed->text);
       case ChatLine::Kind::load:
-        return done(conversation_.load(parsed->text), "going on with " + parsed->text);
+        return load(parsed->text);
       case ChatLine::Kind::wait:
         return {.wait = true};
       case ChatLine::Kind::help:
@@ -92,6 +92,11 @@ class ChatTalk {
   Reply done(const Result<void>& result, const std::string& text) {
     if (!result) return {.text = result.error().message, .failed = true};
     return {.text = text};
+  }
+  Reply load(const std::string& path) {
+    Reply reply = done(conversation_.load(path), "going on with " + path);
+    reply.loaded = !reply.failed;
+    return reply;
   }
   Reply say(const std::string& text, Delivery delivery, const char* how) {
     const auto taken = conversation_.say(text, delivery);
@@ -120,6 +125,7 @@ class PlainChat {
   PlainChat(Conversation& conversation, const StopSignals& signals, const RunHeader& header)
       : conversation_(conversation), signals_(signals), talk_(conversation), printer_(std::cout) {
     printer_.begin(header);
+    printer_.go_on(conversation.timeline());
   }
 
   int run() {
@@ -156,6 +162,7 @@ class PlainChat {
     quit_ = reply.quit;
     waits_ = reply.wait;
     failed_ = failed_ || reply.failed;
+    if (reply.loaded) printer_.go_on(conversation_.timeline());
     show_events();
     if (reply.text.empty()) return;
     std::string_view rest = reply.text;
@@ -250,8 +257,8 @@ class TerminalChat {
   void act(const std::string& line) {
     ChatTalk::Reply reply = talk_.act(line);
     quit_ = reply.quit;
-    show_events();
     if (!reply.said.empty()) screen_.said(reply.said, reply.how);
+    show_events();
     if (reply.wait) reply.text = "/wait is for scripts: here you see when it is your turn";
     if (!reply.text.empty()) screen_.notice(reply.text);
   }

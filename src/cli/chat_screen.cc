@@ -52,13 +52,18 @@ void ChatScreen::flush_text(bool all) {
     if (all) text_.clear();
     return;
   }
-  std::vector<std::string> lines = wrap(text_, columns_);
+  const std::vector<std::string> lines = wrap(text_, columns_);
   const std::size_t whole = all ? lines.size() : lines.size() - 1;
   for (std::size_t i = 0; i < whole; ++i) {
     if (all && i + 1 == whole && lines[i].empty()) break;
     above_.push_back(styled(lines[i], Look::plain));
   }
-  text_ = all ? "" : lines.back();
+  if (all) {
+    text_.clear();
+  } else if (whole > 0) {
+    // The blanks at its end stand before a word to come.
+    text_ = lines.back() + text_.substr(text_.find_last_not_of(' ') + 1);
+  }
 }
 
 void ChatScreen::said(const std::string& text, const std::string& how) {

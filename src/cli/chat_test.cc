@@ -114,6 +114,16 @@ TEST(ChatScreen, WholeLinesGoUpAndTheRestIsLive) {
   EXPECT_TRUE(out.str().ends_with("\x1b[?25h"));
 }
 
+TEST(ChatScreen, TextInPiecesIsTheSame) {
+  std::ostringstream out;
+  ChatScreen screen(out, false, [] { return TerminalSize{.columns = 11, .rows = 10}; });
+  for (const char* piece : {"-", " ", "ab", ":", " ", "cd", " ", "efg", " ", "h", "\n", "ij", " ", "k"}) {
+    screen.event(text_event(piece), {});
+  }
+  screen.leave();
+  EXPECT_THAT(out.str(), HasSubstr("- ab: cd\x1b[K\nefg h\x1b[K\nij k\x1b[K\n"));
+}
+
 TEST(Trace, MessagesAreArrows) {
   std::vector<Timeline> group(2);
   group[0].header.model = "anna";

@@ -67,9 +67,10 @@ Result<void> Conversation::say(const std::string& text, Delivery delivery) {
   }
   RunRequest request = request_with_observer();
   request.messages = {{"user", text}};
+  const Time before = process_time();  // from which the run counts its own
   const auto run = runtime_.start(std::move(request));
   if (!run) return std::unexpected(run.error());
-  begin(*run, Time{});
+  begin(*run, process_time() - before);
   return {};
 }
 

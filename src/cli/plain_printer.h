@@ -19,6 +19,9 @@ class PlainPrinter : public RunSink {
   void event(const RunEvent& event) override;
   void end(const RunReport& report) override;
 
+  // The events that follow go on with this.
+  void go_on(const Timeline& so_far) { timeline_ = so_far; }
+
   // What the program itself says.
   void note(Time time, const std::string& text, bool bad);
   void flush() { flush_text(); }  // nothing follows the text so far

@@ -70,7 +70,7 @@ TEST_F(ChatTemplateTest, TheTokenThatBeginsEveryContextStandsThereOnce) {
 
 TEST_F(ChatTemplateTest, DefaultModel) {
   EXPECT_EQ(chat("S", "U"), "«<|system|>»[system S]«<|user|>»[user U]«<|assistant|>»");
-  EXPECT_EQ(chat({{"system", {{"S", Origin::system}, {"T", Origin::system}}},
+  EXPECT_EQ(chat({{"system", {TextSpan{"S", Origin::system}, TextSpan{"T", Origin::system}}},
                   {"user", {TextSpan{"U", Origin::user}}},
                   {"assistant", {TextSpan{"A", Origin::assistant}}},
                   {"user", {TextSpan{"V", Origin::user}}}}),
