@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Targets lint_format and lint_tidy; `./dev test lint` builds them. `./dev build dev format` formats all files. Part of the build and not of ctest, so
-# that the build tool runs them side by side and only for what changed.
+# that the build tool runs them side by side and only for what changed. lint_tidy is there in unity builds only (`./dev build asan lint_tidy`): several
+# files at once take a third of the time.
 
 file(GLOB_RECURSE lint_files CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/include/*.h ${PROJECT_SOURCE_DIR}/src/*.h ${PROJECT_SOURCE_DIR}/src/*.cc
@@ -26,17 +27,27 @@ add_custom_target(lint_format VERBATIM
 
 add_custom_target(format VERBATIM COMMAND ${CLANG_FORMAT} -i ${lint_files} ${CLANG_FORMAT_MISSING})
 
+if(NOT CMAKE_UNITY_BUILD)
+  return()
+endif()
+file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/tidy)
 set(tidy_stamps)
-foreach(source IN LISTS library_sources cli_sources)
-  file(RELATIVE_PATH name ${PROJECT_SOURCE_DIR} ${source})
-  set(stamp ${PROJECT_BINARY_DIR}/tidy/${name}.ok)
-  cmake_path(GET stamp PARENT_PATH folder)
-  file(MAKE_DIRECTORY ${folder})
-  add_custom_command(OUTPUT ${stamp} VERBATIM
-    COMMENT "clang-tidy ${name}"
-    COMMAND ${CLANG_TIDY} --quiet --warnings-as-errors=* -p ${PROJECT_BINARY_DIR} ${source} ${CLANG_TIDY_MISSING}
-    COMMAND ${CMAKE_COMMAND} -E touch ${stamp}
-    DEPENDS ${source} ${lint_headers} ${PROJECT_SOURCE_DIR}/.clang-tidy)
-  list(APPEND tidy_stamps ${stamp})
-endforeach()
+# asynclm_tidy(TARGET SOURCE...): checks the target's unity files.
+function(asynclm_tidy target)
+  list(LENGTH ARGN count)
+  math(EXPR last "(${count} - 1) / ${CMAKE_UNITY_BUILD_BATCH_SIZE}")
+  foreach(number RANGE ${last})
+    set(stamp ${PROJECT_BINARY_DIR}/tidy/${target}_${number}.ok)
+    add_custom_command(OUTPUT ${stamp} VERBATIM
+      COMMENT "clang-tidy ${target} ${number}"
+      COMMAND ${CLANG_TIDY} --quiet --warnings-as-errors=* -p ${PROJECT_BINARY_DIR}
+        ${PROJECT_BINARY_DIR}/CMakeFiles/${target}.dir/Unity/unity_${number}_cxx.cxx ${CLANG_TIDY_MISSING}
+      COMMAND ${CMAKE_COMMAND} -E touch ${stamp}
+      DEPENDS ${ARGN} ${lint_headers} ${PROJECT_SOURCE_DIR}/.clang-tidy)
+    list(APPEND tidy_stamps ${stamp})
+  endforeach()
+  set(tidy_stamps ${tidy_stamps} PARENT_SCOPE)
+endfunction()
+asynclm_tidy(asynclm ${library_sources})
+asynclm_tidy(asynclm_cli ${cli_sources})
 add_custom_target(lint_tidy DEPENDS ${tidy_stamps})

@@ -38,6 +38,10 @@ endif()
 if(ASYNCLM_SANITIZE)
   target_compile_options(asynclm_build_options INTERFACE
     -fsanitize=${ASYNCLM_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    target_compile_options(asynclm_build_options INTERFACE
+      -fsanitize-ignorelist=${CMAKE_CURRENT_LIST_DIR}/sanitizer_ignore.txt)
+  endif()
   target_link_options(asynclm_build_options INTERFACE -fsanitize=${ASYNCLM_SANITIZE})
 endif()
 if(ASYNCLM_FUZZ)

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import resource
 import select
 import signal
 import struct
@@ -763,6 +764,88 @@ class Policies(ModelTest):
         for policy in ("lpt", "critical-path", "optimal", "as-written"):
             self.assertEqual(len(calls(policy)), 20)
         self.assertUsageError(run("dataset", "--policy", "fastest"), "fastest", "critical-path")
+
+
+class MakeModel(CliTest):
+    def test_a_model_that_runs_and_is_the_same_for_a_seed(self):
+        first, second = self.folder / "a.gguf", self.folder / "b.gguf"
+        for path in (first, second):
+            result = run("make-model", "--shape", "tiny", "--quant", "q8_0", "--out", path, "--seed", "5")
+            self.assertEqual(result.returncode, 0, result)
+            self.assertIn("16016 tokens", result.stdout)
+        self.assertEqual(first.read_bytes(), second.read_bytes())
+        result = run("run", "--model", first, "--tools", self.file("tools.json", '{"tools": []}'),
+                     "--max-tokens", "8", "--json", "hello")
+        self.assertEqual(json.loads(result.stdout)["runs"][0]["finish_reason"], "length", result)
+
+    def test_what_is_wrong_is_said(self):
+        out = self.folder / "m.gguf"
+        self.assertUsageError(run("make-model", "--shape", "llama-9", "--out", out), "llama-9", "llama-3.2-1b")
+        self.assertUsageError(run("make-model", "--shape", "tiny", "--quant", "q9", "--out", out), "q9", "q4_0")
+        self.assertUsageError(run("make-model", "--shape", "tiny"), "--out")
+        self.assertUsageError(run("make-model", "--shape", "tiny", "--out", out, "--words", "/no/words"), "/no/words")
+        self.assertUsageError(run("make-model", "--shape", "tiny", "--out", "/no/folder/m.gguf"), "/no/folder")
+        self.assertUsageError(run("make-model", "--shape", "tiny", "--out", self.folder), self.folder)
+        # A file that cannot grow, as on a full disk.
+        limit = lambda: (signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
+                         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)))
+        full = run("make-model", "--shape", "tiny", "--out", out, preexec_fn=limit, restore_signals=False)
+        self.assertUsageError(full, out, "cannot be written")
+        self.assertEqual(os.listdir(self.folder), [])
+
+
+class Benches(ModelTest):
+    def measured(self, *args):
+        result = run("bench", *args, "--json")
+        self.assertEqual(result.returncode, 0, result)
+        return json.loads(result.stdout), result.stderr
+
+    def test_batch_without_libllamas_benchmark(self):
+        args = ["batch", "--sessions", "1,3", "--generate", "12", "--repeat", "1"]
+        report, said = self.measured(*args, "--reference", "/no/benchmark")
+        self.assertIn("llama.cpp-tools-extra", said)
+        self.assertEqual([size["sessions"] for size in report["sizes"]], [1, 3])
+        self.assertTrue(all("ratio" not in size and size["own_us_per_token"] > 0 for size in report["sizes"]))
+
+    def test_batch_against_a_benchmark(self):
+        other = self.file("other", "#!/bin/sh\necho a line; echo '{\"speed_tg\": 50.0}'\n")
+        other.chmod(0o755)
+        args = ["batch", "--sessions", "2", "--generate", "12", "--repeat", "2", "--reference", other]
+        size = self.measured(*args)[0]["sizes"][0]
+        self.assertEqual(size["libllama_tokens_per_s"], 50)
+        self.assertEqual(len(size["ratios"]), 2)
+        other.write_text("#!/bin/sh\necho no model >&2; exit 3\n")
+        self.assertUsageError(run("bench", *args, "--json"), other, "no model")
+        other.write_text("#!/bin/sh\necho nothing\n")
+        self.assertUsageError(run("bench", *args, "--json"), "speed_tg")
+
+    def test_traps(self):
+        report, _ = self.measured("traps", "--context", "200", "--repeat", "1")
+        self.assertEqual(report["lengths"], [16, 32, 64, 128, 199])
+        self.assertEqual(len(report["map"]), len(report["waits_ms"]))
+        self.assertTrue(set("".join(report["map"])) <= set("ksr"))
+        self.assertEqual(report["map"][0], "k" * 5)  # 10 us: nothing is so quick
+        self.assertNotIn("k", report["map"][-1])
+        self.assertEqual([p["tokens"] for p in report["points"]], 3 * [64] + 3 * [199])
+        table = run("bench", "traps", "--context", "200", "--repeat", "1").stdout
+        self.assertIn("k keep, s swap, r recompute", table)
+
+    def test_load(self):
+        args = ["load", "--sessions", "4", "--rate", "100", "--tool-median", "0.02", "--budgets", "1", "--tasks", "2"]
+        report, _ = self.measured(*args, "--policies", "keep,ours", "--limit", "100")
+        arms = report["arms"]
+        self.assertEqual([(a["policy"], a["kv_sequences"]) for a in arms], [("unlimited", 4), ("keep", 1), ("ours", 1)])
+        for arm in arms:
+            self.assertEqual((arm["completed"], arm["cancelled"]), (4, 0))
+            self.assertTrue(arm["series"])
+        self.assertIn("unlimited", run("bench", *args, "--policies", "ours").stdout)
+
+    def test_what_is_wrong_is_said(self):
+        for args in (["batch", "--sessions", "0"], ["batch", "--generate", "1"], ["traps", "--context", "5"],
+                     ["load", "--policies", "guess"], ["load", "--quick", "--sessions", "3"], ["load", "--rate", "-1"],
+                     ["traps", "--model", "/no/m.gguf"], ["load", "--words", "/no/words"]):
+            with self.subTest(args):
+                self.assertUsageError(run("bench", *args))
 
 
 class Dataset(ModelTest):

@@ -29,26 +29,38 @@ def load_model(run):
 
 
 def interleave(weight, heads):
-    """Rows of q or k from rotated halves to the neighbouring pairs that libllama rotates."""
-    rows, columns = weight.shape
-    return weight.reshape(heads, 2, rows // heads // 2, columns).transpose(1, 2).reshape(rows, columns)
+    """Rows of q or k, or their biases, from rotated halves to the neighbouring pairs that libllama rotates."""
+    return weight.reshape(heads, 2, len(weight) // heads // 2, -1).transpose(1, 2).reshape(weight.shape)
 
 
 def rotated_halves(weight, heads):
     """The inverse of interleave()."""
-    rows, columns = weight.shape
-    return weight.reshape(heads, rows // heads // 2, 2, columns).transpose(1, 2).reshape(rows, columns)
+    return weight.reshape(heads, len(weight) // heads // 2, 2, -1).transpose(1, 2).reshape(weight.shape)
+
+
+# Of a pair that is not rotated: libllama divides the pair's frequency by it.
+NOT_ROTATED = 1e30
+
+
+def gguf_name(name):
+    """'attn_q_bias' to 'attn_q.bias', 'attn_q' to 'attn_q.weight'."""
+    return name.removesuffix("_bias") + ".bias" if name.endswith("_bias") else name + ".weight"
+
+
+def heads_of(name, config):
+    """Heads whose rows rotate; 0: none do."""
+    return {"attn_q": config.heads, "attn_k": config.kv_heads}.get(name.removesuffix("_bias").rpartition(".")[2], 0)
 
 
 def tensors(model):
     c = model.config
     yield "token_embd.weight", model.token_embd
     yield "output_norm.weight", model.output_norm
+    yield "rope_freqs.weight", torch.where(c.frequencies() > 0, 1.0, NOT_ROTATED)
     for i, block in enumerate(model.blk):
         for name, weight in block.named_parameters():
-            if name in ("attn_q", "attn_k"):
-                weight = interleave(weight, c.heads if name == "attn_q" else c.kv_heads)
-            yield f"blk.{i}.{name}.weight", weight
+            heads = heads_of(name, c)
+            yield f"blk.{i}.{gguf_name(name)}", interleave(weight, heads) if heads else weight
 
 
 def write(model, out, kind="f16", name="asynclm nano", directory=tokenizer.SHIPPED):
@@ -111,16 +123,20 @@ def read(path):
         field = lambda key: file.fields[f"llama.{key}"].contents()
         weights = {t.name: torch.from_numpy(gguf.quants.dequantize(t.data, t.tensor_type).copy()) for t in file.tensors}
         vocab, dim = weights["token_embd.weight"].shape
+        # The default model's versions before 5 had neither these nor biases.
+        rotated = 1.0
+        if "rope_freqs.weight" in weights:
+            rotated = float((weights["rope_freqs.weight"] < NOT_ROTATED / 2).float().mean())
         config = Config(dim, field("block_count"), field("attention.head_count"), field("attention.head_count_kv"),
-                        field("feed_forward_length"), vocab, field("context_length"), field("rope.freq_base"),
+                        field("feed_forward_length"), vocab, field("context_length"), field("rope.freq_base"), rotated,
                         round(field("attention.layer_norm_rms_epsilon"), 9))  # stored as float32
         model = Model(config)
         state = {}
         for name in model.state_dict():
-            weight = weights[f"{name}.weight"]
-            if name.endswith(("attn_q", "attn_k")):
-                weight = rotated_halves(weight, config.heads if name.endswith("q") else config.kv_heads)
-            state[name] = weight
+            weight, heads = weights.get(gguf_name(name)), heads_of(name, config)
+            if weight is None and name.endswith("_bias"):
+                weight = torch.zeros_like(model.state_dict()[name])
+            state[name] = rotated_halves(weight, heads) if heads else weight
         model.load_state_dict(state)
         return model
     except (KeyError, ValueError, RuntimeError) as error:

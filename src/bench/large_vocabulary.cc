@@ -6,6 +6,8 @@
 #include <cctype>
 #include <format>
 #include <fstream>
+#include <unordered_set>
+#include <utility>
 
 #include "cml/markers.h"
 
@@ -16,16 +18,14 @@ constexpr std::string_view kEnd = "<|end_of_text|>";
 
 }  // namespace
 
-Result<LargeVocabulary> LargeVocabulary::create(const std::string& words, Token size) {
+Result<std::vector<std::string>> vocabulary_pieces(const std::string& words, std::size_t count) {
   std::ifstream file(words);
   if (!file) return fail(ErrorCode::not_found, "cannot read the word list '" + words + "'");
-  LargeVocabulary out;
-  const auto room = static_cast<std::size_t>(size) - kMarkerCount - 1;
+  std::vector<std::string> pieces;
+  std::unordered_set<std::string> known;
   const auto add = [&](const std::string& piece) {
-    if (piece.empty() || out.pieces_.size() >= room) return;
-    if (!out.ids_.try_emplace(piece, static_cast<Token>(out.pieces_.size())).second) return;
-    out.pieces_.push_back(piece);
-    out.longest_ = std::max(out.longest_, piece.size());
+    if (piece.empty() || pieces.size() >= count || !known.insert(piece).second) return;
+    pieces.push_back(piece);
   };
   for (int byte = 0; byte < 256; ++byte) add(std::string(1, static_cast<char>(byte)));
   for (int number = 0; number < 1000; ++number) add(std::to_string(number));
@@ -48,8 +48,22 @@ Result<LargeVocabulary> LargeVocabulary::create(const std::string& words, Token 
     add(" " + word);
     add(word);
     std::string capital = word;
-    capital[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(capital[0])));
+    if (!word.empty()) {
+      capital[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(capital[0])));
+    }
     add(capital);
+  }
+  return pieces;
+}
+
+Result<LargeVocabulary> LargeVocabulary::create(const std::string& words, Token size) {
+  auto pieces = vocabulary_pieces(words, static_cast<std::size_t>(size) - kMarkerCount - 1);
+  if (!pieces) return std::unexpected(pieces.error());
+  LargeVocabulary out;
+  out.pieces_ = std::move(*pieces);
+  for (const std::string& piece : out.pieces_) {
+    out.ids_.emplace(piece, static_cast<Token>(out.ids_.size()));
+    out.longest_ = std::max(out.longest_, piece.size());
   }
   out.first_control_ = static_cast<Token>(out.pieces_.size());
   for (const std::string_view marker : kMarkerSpellings) out.pieces_.emplace_back(marker);

@@ -3,6 +3,7 @@
 // it: all bytes, words with and without a space before them, numbers, punctuation.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -12,6 +13,11 @@
 #include <asynclm/error.h>
 
 namespace asynclm::bench {
+
+// The plain pieces, so many at most, each once: all bytes come first, then what is common, then words
+// of the file (one a line), short ones first. not_found if it cannot be read.
+[[nodiscard]] Result<std::vector<std::string>> vocabulary_pieces(const std::string& words,
+                                                                 std::size_t count);
 
 class LargeVocabulary final : public Vocabulary {
  public:

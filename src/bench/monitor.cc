@@ -18,10 +18,8 @@
 namespace asynclm::bench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double since(Clock::time_point begin, double unit) {
-  return std::chrono::duration<double>(Clock::now() - begin).count() * unit;
+double since(std::chrono::steady_clock::time_point begin, double unit) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() * unit;
 }
 
 // Keeps what is measured from being optimised away.
@@ -166,7 +164,7 @@ Result<void> decode_block(Engine& engine, SequenceId sequence, Token call,
   TeacherFilter teacher(engine.vocabulary().size());
   std::vector<Token> unfed = {call}, sampled;
   writer.begin(block);
-  const auto begin = Clock::now();
+  const auto begin = std::chrono::steady_clock::now();
   while (!writer.done()) {
     const std::span<const Token> rest = writer.rest();
     teacher.teach(rest);
@@ -181,9 +179,9 @@ Result<void> decode_block(Engine& engine, SequenceId sequence, Token call,
         // Where it goes beyond the block the teacher has no token.
         .draft = std::span(step->draft).first(std::min(step->draft.size(), rest.size() - 1))};
     sampled.assign(sampled_size({&item, 1}), kNoToken);
-    const auto from = Clock::now();
+    const auto from = std::chrono::steady_clock::now();
     if (auto ok = engine.decode({&item, 1}, sampled); !ok) return std::unexpected(ok.error());
-    arm.policy.decoded(item.append.size() + item.draft.size(), Clock::now() - from);
+    arm.policy.decoded(item.append.size() + item.draft.size(), std::chrono::steady_clock::now() - from);
     arm.policy.verified(item.draft.size(), step->accepted);
     const auto written = rest.subspan(step->accepted, 1 + step->forced);
     unfed.assign(written.begin(), written.end());
@@ -212,7 +210,7 @@ Result<MonitorCosts> measure_costs(const Vocabulary& vocabulary, const std::vect
   std::vector<double> compile, accepted, new_mask, known_mask;
   for (const Trace& trace : traces) {
     const Task& task = trace.sequence.tasks.front();
-    auto begin = Clock::now();
+    auto begin = std::chrono::steady_clock::now();
     const auto grammar = grammar_of(vocabulary, trie, trace);
     compile.push_back(since(begin, 1e6) /
                       static_cast<double>(std::max<std::size_t>(1, trace.sequence.tools.size())));
@@ -221,14 +219,14 @@ Result<MonitorCosts> measure_costs(const Vocabulary& vocabulary, const std::vect
     for (std::size_t i = 0; i < task.calls.size(); ++i) {
       monitor.open(Marker::call, false);
       for (const Token token : block_of(vocabulary, *markers, i, task.calls[i])) {
-        begin = Clock::now();
+        begin = std::chrono::steady_clock::now();
         const bool allowed = monitor.allows(token);
         accepted.push_back(since(begin, 1e9));
         if (!allowed) break;
-        begin = Clock::now();
+        begin = std::chrono::steady_clock::now();
         sink = monitor.allowed()[0];
         new_mask.push_back(since(begin, 1e6));
-        begin = Clock::now();
+        begin = std::chrono::steady_clock::now();
         sink = monitor.allowed()[0];
         known_mask.push_back(since(begin, 1e6));
         monitor.advance(token);

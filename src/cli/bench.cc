@@ -1,219 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 // asynclm bench: measurements that anybody can repeat.
 #include <algorithm>
-#include <format>
+#include <chrono>
+#include <cstddef>
 #include <iostream>
-#include <memory>
-#include <optional>
-#include <string>
-#include <string_view>
-#include <vector>
 
 #include <CLI/CLI.hpp>
 
-#include "bench/large_vocabulary.h"
-#include "bench/monitor.h"
-#include "bench/policies.h"
-#include "cli/assets.h"
+#include "cli/bench_commands.h"
 #include "cli/commands.h"
-#include "cli/task_source.h"
-#include "oracle/synthetic.h"
 
 namespace asynclm {
-namespace {
 
-struct BenchMonitorCommand {
-  std::string data;
-  std::optional<std::string> model;
-  std::string words = "/usr/share/dict/words";
-  std::vector<std::string> sets = {"parallel", "multiple", "v3_multi_step_parallel"};
-  int threads = 1;
-  std::size_t decoded = 60;  // samples of each set that are decoded
+double milliseconds(Time time) { return std::chrono::duration<double, std::milli>(time).count(); }
 
-  [[nodiscard]] int run() const;
-  [[nodiscard]] Result<void> measure(Engine& engine, const Vocabulary& large,
-                                     const std::string& set) const;
-};
+double median(std::vector<double> values) {
+  std::ranges::sort(values);
+  const std::size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+}
 
-constexpr Token kLargeVocabulary = 131'072;
-
-int complain(std::string_view bench, const Error& error) {
+int complain_bench(std::string_view bench, const Error& error) {
   std::cerr << "asynclm bench " << bench << ": " << error.message << '\n';
   return kExitUsage;
 }
 
-void print(const std::string& what, const bench::Percentiles& p) {
-  std::cout << std::format("  {:<44}{:>10.2f}{:>10.2f}{:>10.2f}\n", what, p.p50, p.p90, p.p99);
-}
-
-double share(std::int64_t part, std::int64_t whole) {
-  return whole == 0 ? 0.0 : static_cast<double>(part) / static_cast<double>(whole);
-}
-
-void print(const std::string& what, const bench::CallTokens& count) {
-  const std::int64_t calls = count.calls - count.refused;
-  std::cout << std::format("  {:<30}{:>8.1f} %{:>8.1f} %{:>8.1f} %{:>10.1f}{:>10.1f}\n", what,
-                           100 * share(count.forced, count.tokens),
-                           100 * share(count.drafted, count.tokens),
-                           100 * share(count.accepted, count.tokens), share(count.tokens, calls),
-                           share(count.steps, calls));
-}
-
-Result<void> print_costs(const Vocabulary& vocabulary, const std::vector<Trace>& traces) {
-  const auto costs = bench::measure_costs(vocabulary, traces);
-  if (!costs) return std::unexpected(costs.error());
-  const std::string size = std::format("{} tokens: ", vocabulary.size());
-  print(size + "compile a tool (us)", costs->compile_us);
-  print(size + "accepted token (ns)", costs->accepted_ns);
-  print(size + "mask of a new state (us)", costs->new_mask_us);
-  print(size + "mask of a known state (us)", costs->known_mask_us);
-  return {};
-}
-
-Result<void> print_counts(const Vocabulary& vocabulary, const std::vector<Trace>& traces) {
-  for (const bench::Features& features : bench::kFeatures) {
-    const auto count = bench::count_tokens(vocabulary, traces, features);
-    if (!count) return std::unexpected(count.error());
-    print(std::format("{} tokens: {}", vocabulary.size(), features.name), *count);
-    if (count->refused > 0) {
-      std::cout << std::format("    {} of {} calls are not the grammar's\n", count->refused,
-                               count->calls);
-    }
-  }
-  return {};
-}
-
-Result<void> BenchMonitorCommand::measure(Engine& engine, const Vocabulary& large,
-                                          const std::string& set) const {
-  const auto traces = load_traces(data + "/" + set + ".jsonl");
-  if (!traces) return std::unexpected(traces.error());
-  constexpr std::string_view kThree = "  {:<44}{:>10}{:>10}{:>10}\n";
-  std::cout << std::format("{}: {} samples\n", set, traces->size())
-            << std::format(kThree, "", "p50", "p90", "p99");
-  for (const Vocabulary* vocabulary : {&engine.vocabulary(), &large}) {
-    if (auto ok = print_costs(*vocabulary, *traces); !ok) return ok;
-  }
-  std::cout << std::format("  {:<30}{:>10}{:>10}{:>10}{:>10}{:>10}\n", "", "forced", "drafted",
-                           "accepted", "tokens", "steps");
-  for (const Vocabulary* vocabulary : {&engine.vocabulary(), &large}) {
-    if (auto ok = print_counts(*vocabulary, *traces); !ok) return ok;
-  }
-  const std::vector<Trace> some(
-      traces->begin(),
-      traces->begin() + static_cast<std::ptrdiff_t>(std::min(decoded, traces->size())));
-  const auto times = bench::measure_decoding(engine, some);
-  if (!times) return std::unexpected(times.error());
-  std::cout << std::format(kThree, "", "p50", "p90", "p99");
-  for (std::size_t way = 0; way < bench::kFeatures.size(); ++way) {
-    print(std::format("decoding a call, {} (ms): {:.2f} of plain", bench::kFeatures[way].name,
-                      times->ratio[way]),
-          times->call_ms[way]);
-  }
-  std::cout << std::flush;
-  return {};
-}
-
-int BenchMonitorCommand::run() const {
-  const auto path = find_model(model);
-  if (!path) return complain("monitor", path.error());
-  // One sequence for the prompt, one for its copies.
-  auto engine = make_llama_engine({.model_path = *path, .max_sequences = 2, .threads = threads});
-  if (!engine) return complain("monitor", engine.error());
-  const auto large = bench::LargeVocabulary::create(words, kLargeVocabulary);
-  if (!large) return complain("monitor", large.error());
-  for (const std::string& set : sets) {
-    if (auto ok = measure(**engine, *large, set); !ok) return complain("monitor", ok.error());
-  }
-  return kExitOk;
-}
-
-struct BenchPoliciesCommand {
-  std::optional<std::string> model;
-  TaskSource source;
-  std::size_t tasks = 2000;
-  std::uint64_t seed = 1;
-
-  [[nodiscard]] int run();
-  [[nodiscard]] Result<std::vector<TaskSequence>> read();
-};
-
-Result<std::vector<TaskSequence>> BenchPoliciesCommand::read() {
-  if (auto ok = source.open(Split::test); !ok) return std::unexpected(ok.error());
-  std::vector<TaskSequence> sequences;
-  Random random(seed);
-  if (source.is_recorded()) {
-    for (std::uint64_t i = 0; i < source.size(); ++i) {
-      sequences.push_back(source.sequence(i, random));
-    }
-    return sequences;
-  }
-  for (std::size_t count = 0; count < tasks;) {
-    TaskSequence& sequence = sequences.emplace_back(source.sequence(0, random));
-    std::erase_if(sequence.tasks, [](const Task& task) { return task.calls.size() < 2; });
-    sequence.tasks.resize(std::min(sequence.tasks.size(), tasks - count));
-    count += sequence.tasks.size();
-  }
-  return sequences;
-}
-
-int BenchPoliciesCommand::run() {
-  const auto path = find_model(model);
-  if (!path) return complain("policies", path.error());
-  const auto vocabulary = load_vocabulary(*path);
-  if (!vocabulary) return complain("policies", vocabulary.error());
-  const auto sequences = read();
-  if (!sequences) return complain("policies", sequences.error());
-  for (const bool noisy : {false, true}) {
-    const auto results = bench::compare_policies(**vocabulary, *sequences, noisy, seed);
-    std::cout << std::format(
-        "{} tasks, {}; {} of them without a proven best order\n"
-        "  {:<15}{:>20}{:>8}{:>14}{:>20}\n",
-        results.tasks,
-        noisy ? "calls take 0.5 to 2 times their estimate" : "calls take their estimate",
-        results.unproven, "makespan / best", "mean", "p90", "share best", "time / random's");
-    for (const auto& line : results.lines) {
-      std::cout << std::format("  {:<15}{:>20.3f}{:>8.3f}{:>12.1f} %{:>20.3f}\n", line.name,
-                               line.mean, line.p90, 100 * line.share_best, line.over_random);
-    }
-    std::cout << std::flush;
-  }
-  return kExitOk;
-}
-
-void add_policies_command(CLI::App& bench, int& exit_code) {
-  CLI::App* sub =
-      bench.add_subcommand("policies", "How good the orders are in which calls are written");
-  const auto command = std::make_shared<BenchPoliciesCommand>();
-  CLI::Option* const traces = command->source.add_to(*sub, 2);
-  sub->add_option("--tasks", command->tasks, "Tasks with two calls or more")
-      ->check(CLI::Range(1, 1'000'000))
-      ->excludes(traces)
-      ->capture_default_str();
-  sub->add_option("--seed", command->seed, "Of the tasks")->capture_default_str();
-  sub->add_option("--model", command->model,
-                  "GGUF file whose tokens count (default: the model that asynclm ships)");
-  sub->callback([command, &exit_code] { exit_code = command->run(); });
-}
-
-}  // namespace
-
 void add_bench_command(CLI::App& app, int& exit_code) {
   CLI::App* bench = app.add_subcommand("bench", "Measurements that anybody can repeat");
   bench->require_subcommand(1);
-  add_policies_command(*bench, exit_code);
-  CLI::App* sub = bench->add_subcommand("monitor", "What the token monitor costs and saves");
-  const auto command = std::make_shared<BenchMonitorCommand>();
-  sub->add_option("--data", command->data, "Folder of the benchmark's sets (JSON lines)")
-      ->required();
-  sub->add_option("--set", command->sets, "Sets to read")->delimiter(',')->capture_default_str();
-  sub->add_option("--model", command->model, "GGUF file (default: the model that asynclm ships)");
-  sub->add_option("--words", command->words, "Word list, for the large vocabulary")
-      ->capture_default_str();
-  sub->add_option("--decode", command->decoded, "Samples of each set that are decoded")
-      ->capture_default_str();
-  sub->add_option("--threads", command->threads, "CPU threads of the decoding")
-      ->capture_default_str();
-  sub->callback([command, &exit_code] { exit_code = command->run(); });
+  add_bench_batch(*bench, exit_code);
+  add_bench_policies(*bench, exit_code);
+  add_bench_load(*bench, exit_code);
+  add_bench_monitor(*bench, exit_code);
+  add_bench_traps(*bench, exit_code);
 }
 
 }  // namespace asynclm

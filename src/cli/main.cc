@@ -25,6 +25,7 @@ int run(int argc, char** argv) {
   asynclm::add_replay_command(app, exit_code);
   asynclm::add_dataset_command(app, exit_code);
   asynclm::add_eval_command(app, exit_code);
+  asynclm::add_make_model_command(app, exit_code);
   asynclm::add_bench_command(app, exit_code);
   try {
     app.parse(argc, argv);

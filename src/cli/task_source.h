@@ -41,7 +41,7 @@ class TaskSource {
   std::vector<std::string> files_;
   std::string only_, without_;
   std::string words_ = "/usr/share/dict/words";
-  int level_ = kLevels;
+  int level_ = 4;
   std::optional<WordList> list_;
   std::vector<Trace> traces_;
 };

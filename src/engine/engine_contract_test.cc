@@ -45,7 +45,7 @@ class EngineContract : public ::testing::TestWithParam<Kind> {
       return;
     }
     const std::string path = folder_.file("model.gguf");
-    ASSERT_TRUE(test_model::TestModelWriter({}).write(path));
+    ASSERT_TRUE(test_model::write_test_model({}, path));
     Result<std::unique_ptr<Engine>> engine = make_llama_engine({.model_path = path,
                                                                 .context_tokens = kContext,
                                                                 .max_sequences = kSequences,

@@ -23,7 +23,7 @@ namespace asynclm {
 namespace {
 
 using test_model::TestModel;
-using test_model::TestModelWriter;
+using test_model::write_test_model;
 
 // Warm enough that a small error in the logits or the random state shows within some tokens.
 constexpr SamplingParams kWarm{.temperature = 1.2F, .top_k = 50, .top_p = 0.98F, .seed = 11};
@@ -32,9 +32,9 @@ class LlamaEngineTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     folder_ = std::make_unique<TemporaryFolder>();
-    ASSERT_TRUE(TestModelWriter({}).write(folder_->file("a.gguf")));
-    ASSERT_TRUE(TestModelWriter({.seed = 2}).write(folder_->file("b.gguf")));
-    ASSERT_TRUE(TestModelWriter({.context = 4096}).write(folder_->file("long.gguf")));
+    ASSERT_TRUE(write_test_model({}, folder_->file("a.gguf")));
+    ASSERT_TRUE(write_test_model({.seed = 2}, folder_->file("b.gguf")));
+    ASSERT_TRUE(write_test_model({.context = 4096}, folder_->file("long.gguf")));
   }
   static void TearDownTestSuite() { folder_.reset(); }
 
@@ -160,7 +160,7 @@ TEST_F(LlamaEngineTest, FilesThatAreNoModel) {
   LlamaOptions missing = options("missing.gguf");
   EXPECT_EQ(error_of(missing).code, ErrorCode::not_found);
   // A vocabulary is not enough; libllama's words are passed on.
-  ASSERT_TRUE(TestModelWriter({.tensors = false}).write(folder_->file("vocabulary.gguf")));
+  ASSERT_TRUE(write_test_model({.tensors = false}, folder_->file("vocabulary.gguf")));
   const Error error = error_of(options("vocabulary.gguf"));
   EXPECT_EQ(error.code, ErrorCode::engine);
   EXPECT_NE(error.message.find("tensor"), std::string::npos) << error.message;

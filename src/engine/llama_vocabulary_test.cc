@@ -17,13 +17,13 @@ namespace asynclm {
 namespace {
 
 using test_model::TestModel;
-using test_model::TestModelWriter;
+using test_model::write_test_model;
 
 class LlamaVocabularyTest : public ::testing::Test {
  protected:
   std::string write(const TestModel& model, const std::string& name = "vocabulary.gguf") {
     const std::string path = folder_.file(name);
-    EXPECT_TRUE(TestModelWriter(model).write(path));
+    EXPECT_TRUE(write_test_model(model, path));
     return path;
   }
   std::unique_ptr<Vocabulary> load(TestModel model = {}) {

@@ -133,6 +133,7 @@ Result<Sample> make_sample(const Vocabulary& vocabulary, const TaskSequence& seq
   Time resumed{-1};
   const auto observer = [&](const Event& event) {
     if (const auto* interrupt = std::get_if<InterruptDelivered>(&event.what)) {
+      if (interrupt->id == kUserSource) oracle.hear();
       parts.interrupt_at(interrupt->position);
       sample.interrupted += event.time == resumed ? 0 : 1;
     }
@@ -140,6 +141,7 @@ Result<Sample> make_sample(const Vocabulary& vocabulary, const TaskSequence& seq
   };
   for (const Task& task : sequence.tasks) {
     const bool is_first = &task == &sequence.tasks.front();
+    const Sample before = sample;
     if (!is_first) {
       auto added = session->interrupt("user", task.user, sample.makespan);
       if (!added) return std::unexpected(added.error());
@@ -148,16 +150,23 @@ Result<Sample> make_sample(const Vocabulary& vocabulary, const TaskSequence& seq
               static_cast<std::int32_t>(session->context().size()));
     oracle.begin(task, *session);
     mistaken.clear();
-    const auto report = simulate(*session, engine, *id, sample.makespan, costs, tool, observer);
+    const auto report =
+        simulate(*session, engine, *id, sample.makespan, costs, tool, observer, said_by_user(task));
     if (!report) return std::unexpected(report.error());
     sample.makespan = report->end;
     parts.add_task(report->sampled, static_cast<std::int32_t>(session->context().size()));
     for (std::size_t i = 0; i < report->sampled.size(); ++i) {
       if (!mistaken[i]) extend(sample.loss, report->sampled[i]);
     }
+    // A long conversation ends where it no longer fits: left out as a whole, long tasks would be
+    // rare.
+    if (!is_first && std::ssize(session->context()) > options.max_tokens) {
+      sample = before;
+      break;
+    }
+    sample.tokens.assign(session->context().begin(), session->context().end());
+    sample.calls = static_cast<std::int32_t>(session->calls().size());
   }
-  sample.tokens.assign(session->context().begin(), session->context().end());
-  sample.calls = static_cast<std::int32_t>(session->calls().size());
   return sample;
 }
 

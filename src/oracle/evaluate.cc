@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "cml/call_syntax.h"
 #include "oracle/accept.h"
 #include "oracle/oracle.h"
 #include "oracle/simulator.h"
@@ -15,14 +16,13 @@
 namespace asynclm {
 namespace {
 
-// One token takes 10 ms: between the tools' times, so that interrupts land in mid-generation.
-constexpr SimulationCosts kCosts{.per_token = from_ms(10), .per_appended_token = from_ms(0.2)};
-
 struct Expected {
   CallRecord call;                 // name, arguments and what it returns
   std::vector<std::size_t> needs;  // calls whose result it uses
-  bool possible = true;            // false: a call that it needs fails
+  bool possible = true;            // false: a call that it needs fails, or no tool does it
   std::optional<CallKey> made;
+  // While the user wants it: from the interruption that asks for it to the one that withdraws it.
+  std::optional<Time> asked = Time{}, withdrawn;
 };
 
 std::vector<Expected> solution(const Task& task, const std::vector<ToolSpec>& tools) {
@@ -32,6 +32,12 @@ std::vector<Expected> solution(const Task& task, const std::vector<ToolSpec>& to
     e.call.name = call.tool;
     e.call.outcome = call.result.outcome;
     e.call.result = call.result.text;
+    if (call.asked_by) e.asked = std::nullopt;
+    if (call.tool.empty()) {
+      e.possible = false;
+      expected.push_back(std::move(e));
+      continue;
+    }
     const ToolSpec& tool = *std::ranges::find(tools, call.tool, &ToolSpec::name);
     for (const TaskArgument& argument : call.arguments) {
       e.call.arguments[argument.name] =
@@ -43,6 +49,10 @@ std::vector<Expected> solution(const Task& task, const std::vector<ToolSpec>& to
     e.possible = std::ranges::all_of(e.needs, [&](std::size_t need) {
       return expected[need].possible && expected[need].call.outcome == Outcome::returned;
     });
+    if (call.retry_of) {
+      e.possible = expected[*call.retry_of].call.outcome != Outcome::returned;
+      e.needs = {*call.retry_of};
+    }
     expected.push_back(std::move(e));
   }
   return expected;
@@ -63,8 +73,29 @@ std::multiset<std::string> expected_answer(const Task& task,
   std::multiset<std::string> result;
   if (!task.say.empty()) result.insert(task.say + "\n");
   for (std::size_t i = 0; i < expected.size(); ++i) {
-    result.insert(expected[i].possible ? report_line(expected[i].call)
-                                       : not_run_line(task.calls[i]));
+    const TaskCall& call = task.calls[i];
+    const Expected& e = expected[i];
+    if (!e.asked || e.withdrawn || (call.retry_of && !e.possible)) continue;
+    const bool is_tried_again =
+        e.call.outcome != Outcome::returned &&
+        std::ranges::contains(task.calls, std::optional(i), &TaskCall::retry_of);
+    if (is_tried_again) continue;
+    result.insert(call.tool.empty() ? not_possible_line(call)
+                  : e.possible      ? report_line(e.call)
+                                    : not_run_line(call));
+  }
+  return result;
+}
+
+// The lines of what was written that the answer must have; what was withdrawn may have been
+// reported before.
+std::multiset<std::string> written_answer(std::string_view answer,
+                                          const std::vector<Expected>& expected) {
+  std::multiset<std::string> result = lines(answer);
+  for (const Expected& e : expected) {
+    if (!e.withdrawn || !e.made) continue;
+    if (const auto line = result.find(report_line(e.call)); line != result.end())
+      result.erase(line);
   }
   return result;
 }
@@ -75,14 +106,42 @@ bool fits(const TaskCall& right, const Expected& expected, const CallRecord& cal
                                  : accepts(right.accept, call.arguments));
 }
 
-// Whether the model could write the call, made or not, at the time.
+bool is_wanted(const Expected& e, Time now) {
+  // A block that closes at the moment of the interruption was begun before it.
+  return e.asked && *e.asked <= now && !(e.withdrawn && *e.withdrawn < now);
+}
+
+bool is_delivered(const Session& session, const Expected& e, Time now) {
+  if (!e.made) return false;
+  const auto delivered = session.calls()[*e.made].delivered;
+  return delivered && *delivered <= now;
+}
+
+// In async+: the call was written, but waits for others, or was never run because of them. Its
+// arguments are not known.
+bool is_held(const Expected& expected, const CallRecord& call) {
+  return !call.needs.empty() && !call.dispatched && call.name == expected.call.name;
+}
+
+// Whether the model could write the call, made or not, at the time: results that it takes are
+// there, or in async+ have a name.
 bool is_ready(const Session& session, const std::vector<Expected>& expected, const Expected& e,
               Time now) {
-  return e.possible && std::ranges::all_of(e.needs, [&](std::size_t need) {
-           const auto made = expected[need].made;
-           return made && session.calls()[*made].delivered &&
-                  *session.calls()[*made].delivered <= now;
+  return e.possible && is_wanted(e, now) && std::ranges::all_of(e.needs, [&](std::size_t need) {
+           return is_delivered(session, expected[need], now) ||
+                  (session.mode() == Mode::async_plus && expected[need].made);
          });
+}
+
+// Whether the call was made without what it takes: neither delivered before nor left to the
+// session.
+bool is_invented(const Session& session, const std::vector<Expected>& expected, const Expected& e) {
+  const CallRecord& call = session.calls()[*e.made];
+  return !is_wanted(e, *call.emitted) || std::ranges::any_of(e.needs, [&](std::size_t need) {
+    const Expected& other = expected[need];
+    return !is_delivered(session, other, *call.emitted) &&
+           !(other.made && std::ranges::contains(call.needs, *other.made));
+  });
 }
 
 // Of the calls that could be made when this one was made, was it one with the longest estimate?
@@ -110,7 +169,7 @@ void score_trap(const Session& session, const Task& task, const std::vector<Expe
   // In sync-parallel what is written was not dispatched, and so not matched, before the trap.
   const auto is_written = [&](std::size_t i) {
     return std::ranges::any_of(session.calls(), [&](const CallRecord& call) {
-      return fits(task.calls[i], expected[i], call);
+      return fits(task.calls[i], expected[i], call) || is_held(expected[i], call);
     });
   };
   ++score.traps;
@@ -119,6 +178,20 @@ void score_trap(const Session& session, const Task& task, const std::vector<Expe
     is_early = is_early || (!is_written(i) && is_ready(session, expected, expected[i], now));
   }
   score.traps_right += is_early ? 0 : 1;
+}
+
+// Calls of async+ that are neither wanted nor wrong: cancellations of what the user has withdrawn,
+// and calls that were left to the session, which could not run them.
+std::int64_t count_neutral(const Session& session, const std::vector<Expected>& expected) {
+  if (session.mode() != Mode::async_plus) return 0;
+  return std::ranges::count_if(session.calls(), [&](const CallRecord& call) {
+    return std::ranges::any_of(expected, [&](const Expected& e) {
+      if (!e.possible) return is_held(e, call);
+      // It may have ended before the cancellation was written.
+      return e.made && e.withdrawn &&
+             call.code == std::format("{}({})", kCancelFunction, e.call.id);
+    });
+  });
 }
 
 // Calls that are an earlier one once more.
@@ -183,26 +256,40 @@ Result<EvaluatedRun> evaluate(Engine& engine, TaskSequence sequence, const std::
   EvaluatedRun run;
   Score& score = run.score;
   std::int64_t delivered = 0;
+  std::size_t heard = 0;
+  const auto hear = [&](Time now) {
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      if (task.calls[i].asked_by == heard) expected[i].asked = now;
+      if (task.calls[i].withdrawn_by == heard) expected[i].withdrawn = now;
+    }
+    ++heard;
+  };
+  const auto observer = [&](const Event& event) {
+    if (const auto* interrupt = std::get_if<InterruptDelivered>(&event.what)) {
+      ++delivered;
+      if (interrupt->id == kUserSource) hear(event.time);
+    }
+    if (std::holds_alternative<Trapped>(event.what) && config.mode != Mode::sync) {
+      score_trap(*session, task, expected, event.time, score);
+    }
+  };
   const auto report =
-      simulate(*session, engine, *id, Time{}, kCosts, tool, [&](const Event& event) {
-        delivered += std::holds_alternative<InterruptDelivered>(event.what) ? 1 : 0;
-        if (std::holds_alternative<Trapped>(event.what) && config.mode != Mode::sync) {
-          score_trap(*session, task, expected, event.time, score);
-        }
-      });
+      simulate(*session, engine, *id, Time{}, kEvaluationCosts, tool, observer, said_by_user(task));
   engine.drop(*id);
   if (!report) return std::unexpected(report.error());
 
   score.runs = 1;
   std::int64_t wanted = 0;
   for (const Expected& e : expected) {
-    wanted += e.possible ? 1 : 0;
+    // What was withdrawn before it was made is not wanted any more.
+    wanted += e.possible && e.asked && (e.made || !e.withdrawn) ? 1 : 0;
     if (!e.made) continue;
     ++score.calls_right;
-    if (!is_ready(*session, expected, e, *session->calls()[*e.made].emitted)) ++score.invented;
+    if (is_invented(*session, expected, e)) ++score.invented;
     score_choice(*session, expected, sequence.tools, e, score);
   }
-  score.calls_extra = static_cast<std::int64_t>(session->calls().size()) - score.calls_right;
+  score.calls_extra = static_cast<std::int64_t>(session->calls().size()) - score.calls_right -
+                      count_neutral(*session, expected);
   score.calls = wanted + score.calls_extra;
   score.refused = std::ranges::count_if(session->calls(), &CallRecord::rejected);
   const Token interrupt = engine.vocabulary().control("[INTR]");
@@ -210,7 +297,7 @@ Result<EvaluatedRun> evaluate(Engine& engine, TaskSequence sequence, const std::
   score.forged = std::ranges::count(session->context(), interrupt) - delivered;
   score.stopped = std::get<Done>(session->step()).reason == FinishReason::stop ? 1 : 0;
   const auto answer = expected_answer(task, expected);
-  score.answers_right = lines(session->answer()) == answer ? 1 : 0;
+  score.answers_right = written_answer(session->answer(), expected) == answer ? 1 : 0;
   const bool right = score.calls_right == score.calls && score.answers_right == 1 &&
                      score.stopped == 1 && score.invented == 0;
   score.runs_right = right ? 1 : 0;

@@ -10,9 +10,14 @@
 #include <asynclm/error.h>
 #include <asynclm/session.h>
 
+#include "oracle/simulator.h"
 #include "oracle/task.h"
 
 namespace asynclm {
+
+// One token takes 10 ms: between the tools' times, so that interrupts land in mid-generation.
+inline constexpr SimulationCosts kEvaluationCosts{.per_token = from_ms(10),
+                                                  .per_appended_token = from_ms(0.2)};
 
 // Sums over runs (one run = one task in one mode).
 struct Score {

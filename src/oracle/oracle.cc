@@ -54,6 +54,18 @@ std::string not_run_line(const TaskCall& call) {
   return "- " + (call.label.empty() ? call.tool : call.label) + " not run\n";
 }
 
+std::string not_possible_line(const TaskCall& call) {
+  return "- " + call.label + " not possible\n";
+}
+
+std::vector<SimulatedInterrupt> said_by_user(const Task& task) {
+  std::vector<SimulatedInterrupt> interrupts;
+  for (const Interruption& one : task.interruptions) {
+    interrupts.push_back({.at = one.at, .source = kUserSource, .text = one.text});
+  }
+  return interrupts;
+}
+
 std::vector<PlannedCall> plan(const Task& task, const std::vector<ToolSpec>& tools,
                               const Vocabulary& vocabulary, Time per_token) {
   constexpr std::size_t kMarkers = 3;
@@ -68,7 +80,8 @@ std::vector<PlannedCall> plan(const Task& task, const std::vector<ToolSpec>& too
     const auto tokens = vocabulary.encode(call.label).size() +
                         vocabulary.encode(format_call(call.tool, arguments)).size() + kMarkers;
     planned.write = per_token * static_cast<std::int64_t>(tokens);
-    planned.run = std::ranges::find(tools, call.tool, &ToolSpec::name)->estimate;
+    const auto tool = std::ranges::find(tools, call.tool, &ToolSpec::name);
+    if (tool != tools.end()) planned.run = tool->estimate;
   }
   return calls;
 }
@@ -122,6 +135,7 @@ void Oracle::begin(const Task& task, const Session& session) {
   task_ = &task;
   first_key_ = static_cast<CallKey>(session.calls().size());
   emitted_ = 0;
+  heard_ = 0;
   progress_.assign(task.calls.size(), {});
   const auto planned = plan(task, *tools_, *vocabulary_, per_token_);
   ranks_ = ranks(policy_, task, *tools_, planned);
@@ -168,23 +182,77 @@ bool Oracle::succeeded(const Session& session, std::size_t index) const {
 std::optional<std::size_t> Oracle::next_call(const Session& session) const {
   std::optional<std::size_t> best;
   for (std::size_t i = 0; i < task_->calls.size(); ++i) {
-    if (progress_[i].key) continue;
-    const bool callable = std::ranges::all_of(needs_[i], [&](std::size_t need) {
-      return succeeded(session, need) || (futures(session) && promised(session, need));
-    });
-    if (!callable) continue;
+    if (!is_callable(session, i)) continue;
     if (!best || ranks_[i] < ranks_[*best]) best = i;
   }
   return best;
 }
 
+bool Oracle::is_callable(const Session& session, std::size_t index) const {
+  const TaskCall& call = task_->calls[index];
+  if (progress_[index].key || call.tool.empty() || !is_asked(index) || is_withdrawn(index)) {
+    return false;
+  }
+  if (call.retry_of) {
+    return delivered(session, *call.retry_of) != nullptr && !succeeded(session, *call.retry_of) &&
+           !is_withdrawn(*call.retry_of);
+  }
+  return std::ranges::all_of(needs_[index], [&](std::size_t need) {
+    return succeeded(session, need) || (futures(session) && promised(session, need));
+  });
+}
+
+bool Oracle::is_asked(std::size_t index) const {
+  const auto by = task_->calls[index].asked_by;
+  return !by || *by < heard_;
+}
+
+bool Oracle::is_withdrawn(std::size_t index) const {
+  const auto by = task_->calls[index].withdrawn_by;
+  return by && *by < heard_;
+}
+
+bool Oracle::is_tried_again(std::size_t index) const {
+  return std::ranges::contains(task_->calls, std::optional(index), &TaskCall::retry_of);
+}
+
+bool Oracle::cancel_withdrawn(const Session& session) {
+  if (session.mode() != Mode::async_plus) return false;
+  for (std::size_t i = 0; i < progress_.size(); ++i) {
+    Progress& call = progress_[i];
+    if (!call.key || call.cancelled || !is_withdrawn(i)) continue;
+    if (session.calls()[*call.key].outcome) continue;
+    call.cancelled = true;
+    ++emitted_;
+    write(Marker::call);
+    write("cancel(" + session.calls()[*call.key].id + ")");
+    write(Marker::end);
+    return true;
+  }
+  return false;
+}
+
+bool Oracle::write_not_possible() {
+  std::string text;
+  for (std::size_t i = 0; i < progress_.size(); ++i) {
+    const TaskCall& call = task_->calls[i];
+    if (!call.tool.empty() || progress_[i].reported || !is_asked(i)) continue;
+    progress_[i].reported = true;
+    text += not_possible_line(call);
+  }
+  if (text.empty()) return false;
+  write(text);
+  return true;
+}
+
 void Oracle::decide(const Session& session) {
+  if (cancel_withdrawn(session)) return;
   if (const auto index = next_call(session)) return write_call(session, *index);
   if (!said_) {
     said_ = true;
     return write(task_->say + "\n");
   }
-  if (write_report(session)) return;
+  if (write_not_possible() || write_report(session)) return;
   for (std::size_t i = 0; i < progress_.size(); ++i) {
     if (progress_[i].key && !delivered(session, i)) return write_trap(session);
   }
@@ -274,7 +342,8 @@ bool Oracle::write_report(const Session& session) {
   const CallRecord* first = nullptr;
   for (std::size_t i = 0; i < progress_.size(); ++i) {
     const CallRecord* const call = delivered(session, i);
-    if (progress_[i].reported || call == nullptr) continue;
+    if (progress_[i].reported || call == nullptr || is_withdrawn(i)) continue;
+    if (call->outcome != Outcome::returned && is_tried_again(i)) continue;
     // Of results delivered together, the one of the call that was made first.
     if (first == nullptr || call->delivered < first->delivered ||
         (call->delivered == first->delivered && progress_[i].key < progress_[best].key)) {

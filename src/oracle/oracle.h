@@ -17,6 +17,7 @@
 
 #include "cml/markers.h"
 #include "oracle/schedule.h"
+#include "oracle/simulator.h"
 #include "oracle/task.h"
 
 namespace asynclm {
@@ -61,9 +62,16 @@ inline constexpr Time kTimePerToken = from_ms(10);
 [[nodiscard]] std::string report_line(const CallRecord& call);
 // … and a call that could not be made because a call before it failed.
 [[nodiscard]] std::string not_run_line(const TaskCall& call);
+// … and what no tool can do.
+[[nodiscard]] std::string not_possible_line(const TaskCall& call);
 
-// At each decision, in this order: a callable call; text that is left to say; the report of a
-// delivered result; a trap while calls are open; the end of the turn.
+// The task's interruptions as simulate() takes them; valid as long as the task.
+[[nodiscard]] std::vector<SimulatedInterrupt> said_by_user(const Task& task);
+
+// At each decision, in this order: the cancellation of a call that the user no longer wants
+// (async+); a callable call; text that is left to say; what is not possible; the report of a
+// delivered result; a trap while calls are open; the end of the turn. A failed call that is to be
+// tried again, and one that the user has withdrawn, are not reported.
 class Oracle {
  public:
   // All must outlive the oracle. The session's tools are `tools`.
@@ -72,6 +80,8 @@ class Oracle {
 
   // The next task; the session's next call will be its first.
   void begin(const Task& task, const Session& session);
+  // The task's next interruption stands in the context.
+  void hear() { ++heard_; }
 
   [[nodiscard]] Token next(const Session& session);
   // Whether the last token belongs to a mistake (TaskCall::mistake): no example to learn from.
@@ -84,10 +94,17 @@ class Oracle {
   struct Progress {
     std::optional<CallKey> key;  // emitted
     bool mistake_made = false;
+    bool cancelled = false;
     bool reported = false;
   };
   void decide(const Session& session);
   [[nodiscard]] std::optional<std::size_t> next_call(const Session& session) const;
+  [[nodiscard]] bool is_callable(const Session& session, std::size_t index) const;
+  [[nodiscard]] bool is_asked(std::size_t index) const;
+  [[nodiscard]] bool is_withdrawn(std::size_t index) const;
+  [[nodiscard]] bool is_tried_again(std::size_t index) const;
+  [[nodiscard]] bool cancel_withdrawn(const Session& session);
+  [[nodiscard]] bool write_not_possible();
   // The task's call `index` if its result was delivered, else null.
   [[nodiscard]] const CallRecord* delivered(const Session& session, std::size_t index) const;
   [[nodiscard]] bool succeeded(const Session& session, std::size_t index) const;
@@ -111,6 +128,7 @@ class Oracle {
   const Task* task_ = nullptr;
   CallKey first_key_ = 0;
   std::uint32_t emitted_ = 0;  // calls of this task
+  std::size_t heard_ = 0;      // interruptions of it
   std::vector<Progress> progress_;
   std::vector<std::vector<std::size_t>> needs_;  // of the task's calls
   std::vector<double> ranks_;                    // of them

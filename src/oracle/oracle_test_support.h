@@ -3,17 +3,22 @@
 #pragma once
 
 #include <chrono>
+#include <fstream>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include <gtest/gtest.h>
+
 #include <asynclm/session.h>
 
+#include "base/temporary_folder.h"
 #include "cml/test_vocabulary.h"
 #include "engine/fake_engine.h"
 #include "oracle/oracle.h"
 #include "oracle/simulator.h"
+#include "oracle/synthetic.h"
 #include "oracle/task.h"
 
 namespace asynclm {
@@ -41,6 +46,23 @@ inline TaskCall make_call_from(std::string tool, std::size_t from, int duration_
   TaskCall call = make_call(std::move(tool), nullptr, duration_ms, std::move(result));
   call.arguments[0].from = from;
   return call;
+}
+
+// Words of one split, of a list that is always the same.
+inline WordList test_words(Split split) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("words");
+  {
+    std::ofstream file(path);
+    for (char a = 'a'; a <= 'z'; ++a) {
+      for (char b = 'a'; b <= 'z'; ++b) {
+        for (const char* rest : {"lo", "rin", "spet"}) file << a << b << rest << '\n';
+      }
+    }
+  }
+  auto list = WordList::load(path, split);
+  EXPECT_TRUE(list) << list.error().message;
+  return std::move(*list);
 }
 
 // What a run of the oracle left behind.
@@ -83,11 +105,16 @@ inline OracleRun run_oracle(Mode mode, const std::vector<ToolSpec>& tools,
       }
     }
     oracle.begin(task, *session);
+    const auto tool = [&](CallKey key, const CallRecord&) {
+      const TaskCall& call = *oracle.call(key);
+      return SimulatedReturn{call.duration, call.result};
+    };
+    const auto observer = [&](const Event& event) {
+      const auto* const interrupt = std::get_if<InterruptDelivered>(&event.what);
+      if (interrupt != nullptr && interrupt->id == kUserSource) oracle.hear();
+    };
     const auto report =
-        simulate(*session, engine, sequence, out.end, costs, [&](CallKey key, const CallRecord&) {
-          const TaskCall& call = *oracle.call(key);
-          return SimulatedReturn{call.duration, call.result};
-        });
+        simulate(*session, engine, sequence, out.end, costs, tool, observer, said_by_user(task));
     if (!report) {
       out.error = report.error();
       return out;

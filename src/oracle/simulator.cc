@@ -41,7 +41,8 @@ Result<std::vector<Token>> decode(Engine& engine, SequenceId sequence, const Dec
 Result<SimulationReport> simulate(
     Session& session, Engine& engine, SequenceId sequence, Time start, const SimulationCosts& costs,
     const std::function<SimulatedReturn(CallKey, const CallRecord&)>& tool,
-    const std::function<void(const Event&)>& observer) {
+    const std::function<void(const Event&)>& observer,
+    std::span<const SimulatedInterrupt> interrupts) {
   SimulationReport report;
   Time now = start;
   Agenda agenda;
@@ -63,7 +64,9 @@ Result<SimulationReport> simulate(
       if (agenda.empty()) {
         return fail(ErrorCode::internal, "the session waits, but no call is running");
       }
-      now = std::max(now, agenda.begin()->first.first);
+      Time next = agenda.begin()->first.first;
+      if (!interrupts.empty()) next = std::min(next, start + interrupts.front().at);
+      now = std::max(now, next);
     } else {
       const auto& decode_step = std::get<Decode>(step);
       const auto appended = static_cast<std::int64_t>(decode_step.append.size());
@@ -79,6 +82,13 @@ Result<SimulationReport> simulate(
         }
         ++position;
       }
+      act_on_events();
+    }
+    while (!interrupts.empty() && start + interrupts.front().at <= now) {
+      if (std::holds_alternative<Done>(session.step())) break;
+      const auto said = session.interrupt(interrupts.front().source, interrupts.front().text, now);
+      if (!said) return std::unexpected(said.error());
+      interrupts = interrupts.subspan(1);
       act_on_events();
     }
     while (!agenda.empty() && agenda.begin()->first.first <= now) {

@@ -70,13 +70,18 @@ string capitalised(string text) {
   return text;
 }
 
+string upper_case(string text) {
+  std::ranges::transform(text, text.begin(), ::toupper);
+  return text;
+}
+
 class Generator {
  public:
   Generator(const WordList& words, int level, Random& random)
       : words_(words), level_(level), random_(random) {}
 
   TaskSequence sequence() {
-    const int count = level_ >= 4 ? random_.between(3, 6)
+    const int count = level_ == 4 ? random_.between(3, 6)
                                   : std::max(random_.between(1, 6), random_.between(1, 6));
     while (static_cast<int>(tools_.size()) < count) add_tool();
     TaskSequence result;
@@ -102,15 +107,18 @@ class Generator {
     switch (kind) {
       case ValueKind::word:
         return words_.pick(random_);
-      case ValueKind::name:
-        return capitalised(words_.pick(random_));
+      case ValueKind::name: {
+        string name = words_.pick(random_);
+        if (random_.chance(0.2)) return upper_case(name);
+        return capitalised(name);
+      }
       case ValueKind::phrase:
         return words_.pick(random_) + " " + words_.pick(random_);
       case ValueKind::path: {
         string path = words_.pick(random_);
-        for (int i = random_.between(0, level_ >= 4 ? 2 : 1); i > 0; --i) {
+        for (int i = random_.between(0, level_ == 4 ? 2 : 1); i > 0; --i) {
           // A folder often has the name of what is in it.
-          const bool repeats = level_ >= 4 && random_.chance(0.15);
+          const bool repeats = level_ == 4 && random_.chance(0.15);
           path += "/" + (repeats ? path.substr(path.rfind('/') + 1) : words_.pick(random_));
         }
         if (random_.chance(0.6)) path += "." + string(random_.pick(kExtensions));
@@ -119,7 +127,7 @@ class Generator {
       case ValueKind::file: {
         string stem = words_.pick(random_);
         if (random_.chance(0.3)) stem += "_" + words_.pick(random_);
-        if (random_.chance(0.2)) std::ranges::transform(stem, stem.begin(), ::toupper);
+        if (random_.chance(0.2)) stem = upper_case(stem);
         return stem + "." + string(random_.pick(kExtensions));
       }
       case ValueKind::code:
@@ -134,7 +142,7 @@ class Generator {
 
   // People ask several things about one file: now and then an earlier value comes again.
   Json argument_value(const Task& task, const Tool& tool, ValueKind kind) {
-    if (random_.chance(level_ >= 4 ? 0.3 : 0.12) &&
+    if (random_.chance(level_ == 4 ? 0.3 : 0.12) &&
         !std::ranges::contains(task.calls, tool.name, &TaskCall::tool)) {
       for (const auto& [said_kind, said] : said_) {
         if (said_kind == kind) return said;
@@ -179,7 +187,7 @@ class Generator {
   void add_tool() {
     Tool tool;
     // Tools that share a verb are told apart by the rest.
-    tool.verb = !tools_.empty() && random_.chance(level_ >= 4 ? 0.4 : 0.2)
+    tool.verb = !tools_.empty() && random_.chance(level_ == 4 ? 0.4 : 0.2)
                     ? random_.pick(tools_).verb
                     : word(kCommonVerbs, 0.4);
     tool.noun = word(kCommonNouns, 0.3);
@@ -336,8 +344,10 @@ class Generator {
     }
     said_.clear();
     int calls = level_ == 1   ? 1
-                : level_ >= 4 ? random_.between(2, 5)
+                : level_ == 4 ? random_.between(2, 5)
                               : random_.between(1, random_.chance(0.5) ? 5 : 3);
+    // Calls that differ in nothing but a value are few in life.
+    calls = std::min(calls, static_cast<int>(tools_.size()) + 1);
     // Mostly each tool once: which tool is meant a second time stands in the conversation, and
     // nothing is learned of the tool list.
     const auto next_tool = [&]() -> const Tool& {
@@ -351,7 +361,7 @@ class Generator {
       const Tool& tool = next_tool();
       string part = clause(out, tool, std::nullopt, nullptr);
       --calls;
-      while (calls > 0 && level_ >= 3 && random_.chance(level_ >= 4 ? 0.5 : 0.35)) {
+      while (calls > 0 && level_ >= 3 && random_.chance(level_ == 4 ? 0.5 : 0.35)) {
         const Tool& next = next_tool();
         part += chained(out, next);
         --calls;
@@ -364,8 +374,145 @@ class Generator {
           {"meanwhile write: ", "also write: ", "while you wait write: ", "say: ", "write: "});
       parts.push_back(string(random_.pick(kAsk)) + out.say);
     }
+    if (level_ >= 5) {
+      if (random_.chance(0.2)) ask_for_retry(out, parts);
+      if (random_.chance(0.2)) parts.push_back(impossible(out));
+      for (int i = random_.between(0, 2); i > 0; --i) interrupt(out);
+    }
     out.user = join(parts);
     return out;
+  }
+
+  // --- what the user says while the model is at work ---
+
+  // "try again if it fails": of the last call, where nothing needs it and it needs nothing.
+  void ask_for_retry(Task& task, std::vector<string>& parts) {
+    const std::size_t last = task.calls.size() - 1;
+    if (parts.empty() || !stands_alone(task, last) || !task.calls[last].mistake.empty()) return;
+    constexpr auto kAgain = std::to_array<string_view>(
+        {" (try again if it fails)", " and try again if that fails", ", once more if it fails"});
+    // What was said last may be text to write.
+    (task.say.empty() ? parts.back() : parts[parts.size() - 2]) += random_.pick(kAgain);
+    TaskCall again = task.calls[last];
+    if (random_.chance(0.5)) task.calls[last].result = failure();
+    again.retry_of = last;
+    again.duration = duration(tool_of(again));
+    again.result = result(tool_of(again), false, nullptr);
+    task.calls.push_back(std::move(again));
+  }
+
+  // A clause that no tool of the list is for.
+  string impossible(Task& task) {
+    const string verb = word(kCommonVerbs, 0.4);
+    string noun = word(kCommonNouns, 0.3);
+    while (used_.contains(noun) || used_.contains(verb + "_" + noun)) noun = words_.pick(random_);
+    TaskCall call;
+    call.label = verb + "_" + noun;
+    const string text = std::format("{} the {} {} {}", verb, noun, random_.pick(kPrepositions),
+                                    spoken(value(value_kind())));
+    task.calls.push_back(std::move(call));
+    return text;
+  }
+
+  void interrupt(Task& task) {
+    const std::size_t number = task.interruptions.size();
+    string text;
+    const double kind = random_.uniform();
+    if (kind < 0.3) text = withdraw(task, number);
+    if (kind >= 0.3 && kind < 0.6) text = correct(task, number);
+    if (text.empty()) text = ask_more(task, number);
+    Time at = from_ms(random_.log_uniform(30, 1500));
+    if (number > 0) at += task.interruptions.back().at;
+    task.interruptions.push_back({.at = at, .text = std::move(text)});
+  }
+
+  string ask_more(Task& task, std::size_t number) {
+    constexpr auto kMore = std::to_array<string_view>(
+        {"", "also ", "please also ", "and ", "one more thing: ", "oh, and "});
+    const std::size_t first = task.calls.size();
+    string text =
+        string(random_.pick(kMore)) + clause(task, random_.pick(tools_), std::nullopt, nullptr);
+    for (std::size_t i = first; i < task.calls.size(); ++i) task.calls[i].asked_by = number;
+    return sentence(std::move(text));
+  }
+
+  // Empty where there is nothing that can be withdrawn.
+  string withdraw(Task& task, std::size_t number) {
+    const auto index = withdrawable(task);
+    if (!index) return {};
+    TaskCall& call = task.calls[*index];
+    call.withdrawn_by = number;
+    constexpr auto kNever =
+        std::to_array<string_view>({"never mind ", "forget about ", "no need for ", "skip "});
+    return sentence(std::format("{}the {} {} {}", random_.pick(kNever), tool_of(call).noun,
+                                random_.pick(kPrepositions), spoken(call.arguments.front().value)));
+  }
+
+  string correct(Task& task, std::size_t number) {
+    const auto index = withdrawable(task);
+    if (!index) return {};
+    TaskCall corrected = task.calls[*index];
+    const Tool& tool = tool_of(corrected);
+    const string before = spoken(corrected.arguments.front().value);
+    corrected.arguments.front().value = value(tool.parameters.front().kind);
+    if (corrected.arguments.front().value == task.calls[*index].arguments.front().value) return {};
+    const string now = spoken(corrected.arguments.front().value);
+    corrected.result = result(tool, false, nullptr);
+    corrected.duration = duration(tool);
+    corrected.mistake.clear();
+    corrected.asked_by = number;
+    task.calls[*index].withdrawn_by = number;
+    task.calls.push_back(std::move(corrected));
+    switch (random_.between(0, 3)) {
+      case 0:
+        return sentence(std::format("I meant {} instead of {}", now, before));
+      case 1:
+        return sentence(std::format("not {} but {}", before, now));
+      case 2:
+        return sentence(std::format("use {}, not {}", now, before));
+      default:
+        return sentence(std::format("sorry, the {} {} {} instead of {}", tool.noun,
+                                    tool.preposition, now, before));
+    }
+  }
+
+  // A call that nothing else hangs on, and whose first value says which one is meant.
+  std::optional<std::size_t> withdrawable(const Task& task) {
+    std::vector<std::size_t> found;
+    for (std::size_t i = 0; i < task.calls.size(); ++i) {
+      const TaskCall& call = task.calls[i];
+      if (call.tool.empty() || call.withdrawn_by || call.asked_by || call.retry_of) continue;
+      if (!stands_alone(task, i)) continue;
+      const Json& value = call.arguments.front().value;
+      const auto same = [&](const TaskCall& other) {
+        return std::ranges::contains(other.arguments, value, &TaskArgument::value);
+      };
+      if (std::ranges::count_if(task.calls, same) == 1) found.push_back(i);
+    }
+    if (found.empty()) return std::nullopt;
+    return random_.pick(found);
+  }
+
+  // Whether the call needs no other, and no other needs it.
+  static bool stands_alone(const Task& task, std::size_t index) {
+    const auto needs = [](const TaskCall& call, std::size_t other) {
+      return call.retry_of == other ||
+             std::ranges::contains(call.arguments, std::optional(other), &TaskArgument::from);
+    };
+    const TaskCall& call = task.calls[index];
+    return !call.tool.empty() &&
+           std::ranges::none_of(call.arguments, [](const auto& a) { return a.from.has_value(); }) &&
+           std::ranges::none_of(task.calls, [&](const auto& other) { return needs(other, index); });
+  }
+
+  const Tool& tool_of(const TaskCall& call) const {
+    return *std::ranges::find(tools_, call.tool, &Tool::name);
+  }
+
+  string sentence(string text) {
+    constexpr auto kEnd = std::to_array<string_view>({".", ".", "", "!"});
+    text += random_.pick(kEnd);
+    return random_.chance(kCapitalised) ? capitalised(text) : text;
   }
 
   string phrase() {
@@ -440,7 +587,7 @@ class Generator {
   // ", then compute the hash of the result": the last call's result is the first argument.
   string chained(Task& task, const Tool& next) {
     const std::size_t from = task.calls.size() - 1;
-    const Tool& previous = *std::ranges::find(tools_, task.calls[from].tool, &Tool::name);
+    const Tool& previous = tool_of(task.calls[from]);
     // The earlier call now has to return what the later one takes. Some fail all the same.
     task.calls[from].result = result(previous, false, &next.parameters.front());
     const std::array<string, 5> references = {"the result", "the result", "its result", "it",
@@ -456,13 +603,14 @@ class Generator {
     return then + clause(task, next, from, &reference);
   }
 
+  // A capitalised word is other tokens than the same word in the tool list, which is hard to
+  // learn: some sentences have one, most do not, so that little of the training goes into it.
+  static constexpr double kCapitalised = 0.35;
+
   string join(std::vector<string>& parts) {
     constexpr auto kBefore = std::to_array<string_view>(
         {"", "", "", "please ", "can you ", "I need you to ", "do this: ", "I want this: "});
     constexpr auto kAfter = std::to_array<string_view>({".", ".", ".", "", "?", ". Thanks.", "!"});
-    // A capitalised word is other tokens than the same word in the tool list, which is hard to
-    // learn: some sentences have one, most do not, so that little of the training goes into it.
-    constexpr double kCapitalised = 0.35;
     string text(random_.pick(kBefore));
     const int style = random_.between(0, 3);
     for (size_t i = 0; i < parts.size(); ++i) {

@@ -49,8 +49,9 @@ class WordList {
 // How hard the tasks are. 1: one call a task, several tasks in one conversation: which tool is
 // meant, and copying; 2: several independent calls, text to write; 3: chains, errors, two tasks in
 // one conversation; 4: nearly all tasks have several calls, half of the calls are chained, tools
-// are alike and values come again.
-inline constexpr int kLevels = 4;
+// are alike and values come again; 5: as 3, and the user interrupts (more to do, a correction, a
+// withdrawal), wants failed calls tried again, or asks for what no tool does.
+inline constexpr int kLevels = 5;
 
 [[nodiscard]] TaskSequence make_tasks(const WordList& words, int level, Random& random);
 

@@ -20,7 +20,7 @@ struct TaskArgument {
 };
 
 struct TaskCall {
-  std::string tool;
+  std::string tool;  // empty: no tool does what the user asks for
   std::vector<TaskArgument> arguments;
   std::vector<std::size_t> after = {};  // earlier calls that must have returned, besides `from`
   CallResult result;                    // what the tool will return
@@ -31,12 +31,22 @@ struct TaskCall {
   // What the call gets its id from: a name of what the user asks for. Empty: a, b, c, …
   std::string label = {};
   Json accept = {};  // not null: all values that are right (oracle/accept.h)
+  std::optional<std::size_t> retry_of = {};  // to be made only if that call fails
+  // The interruption that asks for the call, or withdraws it.
+  std::optional<std::size_t> asked_by = {}, withdrawn_by = {};
+};
+
+// What the user says while the model is at work.
+struct Interruption {
+  Time at{};  // from the task's beginning; never said if the model has stopped by then
+  std::string text;
 };
 
 struct Task {
   std::string user;             // the user's message
   std::vector<TaskCall> calls;  // in the order in which the user asks
   std::string say;              // text that the user wants written, needing no call; may be empty
+  std::vector<Interruption> interruptions = {};  // in order of time
 };
 
 // A conversation of one or more tasks over one list of tools.

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "cml/call_syntax.h"
+#include "oracle/upstream_bfcl.h"
 
 namespace asynclm {
 namespace {
@@ -87,6 +88,12 @@ class Reader {
         ++number;
         lines.push_back(Json::parse(text));
         declares_ = declares_ || text.contains("\"deps_");
+      }
+      if (!lines.empty() && is_upstream_bfcl(lines.front())) {
+        auto upstream = read_upstream_bfcl(path_, lines);
+        if (!upstream) return std::unexpected(upstream.error());
+        lines = std::move(upstream->lines);
+        functions_ = std::move(upstream->classes);
       }
       std::vector<Trace> traces;
       number = 0;

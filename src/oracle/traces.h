@@ -10,7 +10,8 @@
 // `deps_state` and `deps_data`, indices of earlier calls of their list. Files beside it have the
 // functions of the classes, multi_turn_functions.json {class: [function]}, and run times,
 // function_times_ms.json {function: ms}. The Berkeley Function Calling Leaderboard
-// (ShishirPatil/gorilla) is available in this form.
+// (ShishirPatil/gorilla) is available in this form; its own files are read too
+// (oracle/upstream_bfcl.h).
 #pragma once
 
 #include <string>

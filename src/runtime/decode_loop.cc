@@ -10,9 +10,9 @@
 namespace asynclm {
 namespace {
 
-// Tokens of a session that writes: the last one, forced ones behind it, a short interrupt. More is
-// computed like a prompt, in pieces where others write too.
-constexpr std::size_t kMaxWritten = 32;
+// Tokens of a session that writes: the last one, and a few forced ones behind it. More is computed
+// like a prompt: many results that arrive together hold the others up as much as a prompt does.
+constexpr std::size_t kMaxWritten = 8;
 
 constexpr double kKeptInterval = 0.8;  // of the mean time between runs that leave the queue
 

@@ -2,9 +2,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <future>
+#include <iterator>
 #include <numeric>
 #include <stdexcept>
 #include <thread>
+#include <variant>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -155,9 +157,10 @@ TEST_F(RuntimeTest, EventsInOrderAndWithTimesThatDoNotDecrease) {
   what.on_event = [&](const Session& session, const Event& event) {
     EXPECT_GE(event.time, last);
     last = event.time;
-    constexpr const char* kNames[] = {"text",      "emitted",   "dispatched",
-                                      "cancelled", "completed", "interrupt",
-                                      "trapped",   "resumed",   "finished"};
+    constexpr const char* kNames[] = {"text",      "emitted",   "dispatched", "cancelled",
+                                      "completed", "interrupt", "trapped",    "resumed",
+                                      "turn",      "finished"};
+    static_assert(std::size(kNames) == std::variant_size_v<decltype(event.what)>);
     seen.emplace_back(kNames[event.what.index()]);
     if (std::holds_alternative<Trapped>(event.what)) latch.open();
     if (std::holds_alternative<Finished>(event.what)) {
@@ -624,7 +627,7 @@ TEST_F(RuntimeTest, MetricsCountWhatHappened) {
   EXPECT_EQ(metrics.running + metrics.trapped + metrics.queued + metrics.returning, 0);
   EXPECT_EQ(metrics.first_token.count(), 3U);
   EXPECT_EQ(metrics.queue_time.count(), 3U);
-  EXPECT_EQ(metrics.interrupt_delay.count(), 3U);
+  EXPECT_GE(metrics.interrupt_delay.count(), 3U);  // one more where the result came before the trap
   EXPECT_GT(metrics.token_gap.count(), 20U);
   EXPECT_GT(metrics.tokens_sampled, 60);
   EXPECT_EQ(metrics.batch_sessions, metrics.decode_calls);
@@ -635,14 +638,13 @@ TEST_F(RuntimeTest, LearnedLatenciesAreKeptInAFile) {
   const TemporaryFolder folder;
   const std::string path = folder.file("latency.json");
   make({"[CALL]a[HEAD]echo(text=\"hi\")[END][TRAP]done"}, {}, {.latency_file = path});
-  for (int i = 0; i < 10; ++i) wait(start());
-  // A call of echo takes less than a millisecond, not a hundred.
-  EXPECT_EQ(runtime->tools()[0].estimate, std::chrono::milliseconds(100));
   const std::int32_t declared = wait(start()).tokens.prompt;
+  for (int i = 0; i < 10; ++i) wait(start());
   runtime.reset();
   ASSERT_TRUE(std::filesystem::exists(path));
+  // A call of echo takes a millisecond or so, not the hundred that it declares.
   make({"text"}, {}, {.latency_file = path});
-  EXPECT_LE(wait(start()).tokens.prompt, declared);
+  EXPECT_LT(wait(start()).tokens.prompt, declared);
   runtime.reset();
 
   folder.write("latency.json", "{");

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who has a sequence of the engine (paper section 5.4, for many sessions). Sessions that can go on
-// wait for one, first by priority, then by how long they have waited. With
-// RuntimeOptions::residency `ours` a trapped session gives its sequence up when somebody waits, and
-// gets one back before its result is expected; runnable sessions keep theirs until they pause or
-// end.
+// wait for one: by priority, those that had begun before new ones, then by how long they have
+// waited. With RuntimeOptions::residency `ours` a trapped session gives its sequence up when
+// somebody waits, and gets one back before its result is expected; runnable sessions keep theirs
+// until they pause or end.
 #pragma once
 
 #include <array>
@@ -61,10 +61,12 @@ class TrapHandler {
  private:
   // Before all others of a set comes who is to be served next.
   struct ServedFirst {
-    bool operator()(const Run* a, const Run* b) const {
-      return std::tuple(-std::int64_t{a->priority}, a->since, a->id) <
-             std::tuple(-std::int64_t{b->priority}, b->since, b->id);
+    // Somebody is in the middle of what has begun, and only what ends makes room for good.
+    [[nodiscard]] static auto rank(const Run& run) {
+      return std::tuple(-std::int64_t{run.priority}, run.state == RunState::queued, run.since,
+                        run.id);
     }
+    bool operator()(const Run* a, const Run* b) const { return rank(*a) < rank(*b); }
   };
   struct DueFirst {
     bool operator()(const Run* a, const Run* b) const {

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// The benches: subcommands of asynclm bench.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include <asynclm/error.h>
+#include <asynclm/types.h>
+
+#include "cli/commands.h"
+
+namespace asynclm {
+
+void add_bench_batch(CLI::App& bench, int& exit_code);
+void add_bench_load(CLI::App& bench, int& exit_code);
+void add_bench_monitor(CLI::App& bench, int& exit_code);
+void add_bench_policies(CLI::App& bench, int& exit_code);
+void add_bench_traps(CLI::App& bench, int& exit_code);
+
+[[nodiscard]] double milliseconds(Time time);
+[[nodiscard]] double median(std::vector<double> values);  // not empty
+
+// Says what went wrong in which bench; the exit code.
+[[nodiscard]] int complain_bench(std::string_view bench, const Error& error);
+
+}  // namespace asynclm

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "oracle/evaluate.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include <gtest/gtest.h>
+
+#include "engine/fake_engine.h"
+#include "oracle/oracle_test_support.h"
+#include "oracle/synthetic.h"
+
+namespace asynclm {
+namespace {
+
+class Evaluate : public ::testing::TestWithParam<Mode> {
+ protected:
+  // The first of a seed's tasks; what is written by mistake is no right call.
+  [[nodiscard]] static TaskSequence make(int level, std::uint64_t seed) {
+    Random random(seed);
+    TaskSequence sequence = make_tasks(test_words(Split::train), level, random);
+    sequence.tasks.resize(1);
+    for (TaskCall& call : sequence.tasks.front().calls) call.mistake.clear();
+    return sequence;
+  }
+  [[nodiscard]] static std::string solve(const TaskSequence& sequence) {
+    const OracleRun run = run_oracle(GetParam(), sequence.tools, sequence.tasks, kEvaluationCosts,
+                                     Policy::as_written);
+    EXPECT_FALSE(run.error) << run.error->message;
+    return run.written;
+  }
+  // Of a model that writes `text` and then ends its turn.
+  [[nodiscard]] static EvaluatedRun score(const TaskSequence& sequence, std::string_view text) {
+    const Vocabulary& vocabulary = quick_vocabulary();
+    const FakeScript script =
+        play(encode_with_controls(vocabulary, text), vocabulary.control("<|end_of_text|>"));
+    constexpr std::int32_t kNoLimit = 1 << 20;
+    FakeEngine engine(vocabulary, {.context_tokens = kNoLimit,
+                                   .max_sequences = 1,
+                                   .scripts = [&](SequenceId) { return script; }});
+    SessionConfig config;
+    config.mode = GetParam();
+    config.max_generated = kNoLimit;
+    auto run = evaluate(engine, sequence, "test", "ok", config, {});
+    EXPECT_TRUE(run) << run.error().message;
+    return std::move(*run);
+  }
+};
+
+TEST_P(Evaluate, TheOracleIsRight) {
+  int interrupted = 0;
+  for (int level = 1; level <= kLevels; ++level) {
+    for (std::uint64_t seed = 0; seed < 40; ++seed) {
+      const TaskSequence sequence = make(level, seed);
+      interrupted += sequence.tasks.front().interruptions.empty() ? 0 : 1;
+      const EvaluatedRun run = score(sequence, solve(sequence));
+      ASSERT_EQ(run.score.runs_right, 1) << "level " << level << " seed " << seed << '\n'
+                                         << run.transcript;
+      EXPECT_EQ(run.score.invented, 0);
+      EXPECT_EQ(run.score.calls_extra, 0);
+      EXPECT_EQ(run.score.traps_right, run.score.traps);
+    }
+  }
+  EXPECT_GT(interrupted, 10);
+}
+
+TEST_P(Evaluate, AModelThatDoesNotListenIsWrong) {
+  int runs = 0;
+  for (std::uint64_t seed = 0; seed < 120; ++seed) {
+    TaskSequence sequence = make(5, seed);
+    Task& task = sequence.tasks.front();
+    if (std::ranges::none_of(task.calls,
+                             [](const TaskCall& call) { return call.asked_by.has_value(); }))
+      continue;
+    TaskSequence unheard = sequence;
+    unheard.tasks.front().interruptions.clear();
+    // While the first call is written.
+    for (Interruption& one : task.interruptions) one.at = Time{};
+    ++runs;
+    EXPECT_EQ(score(sequence, solve(unheard)).score.runs_right, 0) << seed;
+  }
+  EXPECT_GT(runs, 30);
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, Evaluate,
+                         ::testing::Values(Mode::sync, Mode::sync_parallel, Mode::async,
+                                           Mode::async_plus),
+                         [](const auto& mode) {
+                           std::string name(to_string(mode.param));
+                           std::ranges::replace(name, '-', '_');
+                           std::ranges::replace(name, '+', '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace asynclm
