@@ -348,18 +348,15 @@ TEST_F(SavedRunTest, CallsOfTheLostProcessFailOrRunAgain) {
 }
 
 TEST_F(SavedRunTest, AnIdempotentCallRunsAgain) {
-  make({"[CALL]b[HEAD]again()[END][TRAP]y"});
-  engine->close_gate();
-  RunRequest what = request();
-  std::string saved;
-  const auto run = runtime->start(std::move(what));
-  engine->await_decode();
+  make({"x"});
+  const RunId run = start();
+  heard.await("stop: x");
+  ASSERT_TRUE(runtime->save(run, path));
   // The session as it is when the call has been written and nothing has come back.
   Session session = *Session::create(test_vocabulary(), runtime->tools(), {{"user", "go"}}, {});
   for (const Token token : encode_with_controls(test_vocabulary(), "[CALL]b[HEAD]again()[END]")) {
     session.decoded(token, {});
   }
-  ASSERT_TRUE(runtime->save(*run, path));
   auto file = *open_session(*read_whole_file(path, kMaxSavedSession));
   file["session"] = session.save();
   ASSERT_TRUE(replace_file(path, seal_session(file)));

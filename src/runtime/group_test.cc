@@ -120,7 +120,7 @@ TEST_F(GroupTest, AFullMailboxIsSaid) {
 }
 
 TEST_F(GroupTest, WhoHasLeftCannotBeWrittenTo) {
-  make({"x" + send_to("q", "b", "x") + "[TRAP]ok", std::string(500, 'y')});
+  make({"x" + send_to("q", "b", "x") + "ok", std::string(500, 'y')});
   engine->close_gate();
   const auto runs = runtime->start_group({member("a"), member("b")});
   ASSERT_TRUE(runs);

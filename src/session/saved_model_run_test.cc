@@ -78,7 +78,7 @@ class SavedModelRun : public ::testing::Test {
   }
 
   void check(const SamplingParams& sampling) {
-    const SessionConfig config{.max_generated = 90,
+    const SessionConfig config{.max_generated = 60,
                                .context_tokens = 1024,
                                .constrained = true,
                                .fast_forward = true};
