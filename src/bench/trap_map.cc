@@ -12,6 +12,9 @@
 namespace asynclm::bench {
 namespace {
 
+// Less of the wait is nothing: a way that is back at once is no better than keeping.
+constexpr double kWorthFreeing = 0.01;
+
 Time median(std::vector<Time> times) {
   std::ranges::sort(times);
   return times[times.size() / 2];
@@ -186,13 +189,13 @@ Result<TrapPoint> try_trap(Engine& engine, const Clock& clock,
     }
   }
   const Time kept = median(token.front());
-  double most = -1;
+  double most = -1;  // so that keeping is taken first
   for (std::size_t way = 0; way < kTrapWays.size(); ++way) {
     TrapTrial& trial_of_way = out.trials[way];
     std::ranges::sort(freed[way]);
     trial_of_way.freed = freed[way][freed[way].size() / 2];
     trial_of_way.added = std::max(Time{}, median(token[way]) - kept);
-    if (trial_of_way.added <= wait / 5 + kTrialNoise && trial_of_way.freed > most) {
+    if (trial_of_way.added <= wait / 5 + kTrialNoise && trial_of_way.freed > most + kWorthFreeing) {
       most = trial_of_way.freed;
       out.best = kTrapWays[way];
     }

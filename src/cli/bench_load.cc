@@ -26,8 +26,8 @@ namespace {
 struct BenchLoadCommand {
   std::optional<std::string> model;
   std::string words = "/usr/share/dict/words";
-  bench::LoadOptions load{.sessions = 100, .arrivals_per_s = 2, .tool_median_s = 20};
-  std::vector<std::int32_t> budgets = {4, 8};
+  bench::LoadOptions load{.sessions = 60, .arrivals_per_s = 0.8, .tool_median_s = 30};
+  std::vector<std::int32_t> budgets = {2, 4};
   std::vector<std::string> policies = {"keep", "paper", "ours"};
   std::size_t tasks = 6;
   int level = 2;
@@ -206,7 +206,7 @@ void add_bench_load(CLI::App& bench, int& exit_code) {
   const auto command = std::make_shared<BenchLoadCommand>();
   sub->add_option("--model", command->model, "GGUF file (default: the model that asynclm ships)");
   CLI::Option* const quick =
-      sub->add_flag("--quick", command->quick, "24 sessions and a budget of 2: about a minute");
+      sub->add_flag("--quick", command->quick, "24 sessions and a budget of 2: about two minutes");
   sub->add_option("--sessions", command->load.sessions, "How many arrive")
       ->check(CLI::Range(1, 256))
       ->excludes(quick)
