@@ -40,9 +40,8 @@ class Heard {
   }
   void await(const std::string& what, std::size_t times = 1) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] {
-      return static_cast<std::size_t>(std::ranges::count(all_, what)) >= times;
-    });
+    changed_.wait(
+        lock, [&] { return static_cast<std::size_t>(std::ranges::count(all_, what)) >= times; });
   }
   [[nodiscard]] std::vector<std::string> all() {
     const std::lock_guard lock(mutex_);
