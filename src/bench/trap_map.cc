@@ -12,6 +12,9 @@
 namespace asynclm::bench {
 namespace {
 
+// Less of the wait is nothing: a way that is back at once is no better than keeping.
+constexpr double kWorthFreeing = 0.01;
+
 Time median(std::vector<Time> times) {
   std::ranges::sort(times);
   return times[times.size() / 2];
@@ -92,8 +95,8 @@ struct Times {
   double freed = 0;  // of the wait
 };
 
-// The trial has saved a sequence of so many tokens, which is where each way begins: computing it anew
-// for each would take most of the time.
+// The trial has saved a sequence of so many tokens, which is where each way begins: computing it
+// anew for each would take most of the time.
 Result<Times> try_way(Trial& trial, const Clock& clock,
                       const std::function<void(Time)>& sleep_until, std::size_t tokens, Time wait,
                       Residency way, const CostModel& costs) {
@@ -108,9 +111,8 @@ Result<Times> try_way(Trial& trial, const Clock& clock,
       trial.drop();
     }
     gone = clock.now();
-    const Time lead = way == Residency::host
-                          ? costs.move(Move::from_host, costs.bytes(tokens))
-                          : costs.recompute(tokens);
+    const Time lead = way == Residency::host ? costs.move(Move::from_host, costs.bytes(tokens))
+                                             : costs.recompute(tokens);
     sleep_until(result - lead);
     back = clock.now();
     Result<void> ok = way == Residency::host ? trial.from_host() : trial.compute(tokens);
@@ -178,21 +180,20 @@ Result<TrapPoint> try_trap(Engine& engine, const Clock& clock,
   // In turns, so that what else the machine does meets all of them.
   for (int i = 0; i < repetitions; ++i) {
     for (std::size_t way = 0; way < kTrapWays.size(); ++way) {
-      const auto times =
-          try_way(trial, clock, sleep_until, tokens, wait, kTrapWays[way], costs);
+      const auto times = try_way(trial, clock, sleep_until, tokens, wait, kTrapWays[way], costs);
       if (!times) return std::unexpected(times.error());
       token[way].push_back(times->token);
       freed[way].push_back(times->freed);
     }
   }
   const Time kept = median(token.front());
-  double most = -1;
+  double most = -1;  // so that keeping is taken first
   for (std::size_t way = 0; way < kTrapWays.size(); ++way) {
     TrapTrial& trial_of_way = out.trials[way];
     std::ranges::sort(freed[way]);
     trial_of_way.freed = freed[way][freed[way].size() / 2];
     trial_of_way.added = std::max(Time{}, median(token[way]) - kept);
-    if (trial_of_way.added <= wait / 5 + kTrialNoise && trial_of_way.freed > most) {
+    if (trial_of_way.added <= wait / 5 + kTrialNoise && trial_of_way.freed > most + kWorthFreeing) {
       most = trial_of_way.freed;
       out.best = kTrapWays[way];
     }
@@ -201,8 +202,8 @@ Result<TrapPoint> try_trap(Engine& engine, const Clock& clock,
 }
 
 std::array<Time, 3> telling_waits(std::size_t tokens, const CostModel& costs) {
-  const auto [less, more] = std::minmax(
-      {std::max(costs.recompute(tokens), Time{1}), std::max(costs.host_round_trip(tokens), Time{1})});
+  const auto [less, more] = std::minmax({std::max(costs.recompute(tokens), Time{1}),
+                                         std::max(costs.host_round_trip(tokens), Time{1})});
   const double between =
       std::sqrt(static_cast<double>(less.count()) * static_cast<double>(more.count()));
   return {std::max(less / 4, Time{1}), Time{static_cast<Time::rep>(between)}, more * 2};
