@@ -14,8 +14,9 @@ namespace asynclm {
 namespace {
 
 std::vector<Token> controls_of(const Vocabulary& vocabulary, std::string_view user) {
-  const auto spans = render_chat(vocabulary, {{"system", {{"tools", Origin::system}}},
-                                              {"user", {{std::string(user), Origin::user}}}});
+  const auto spans =
+      render_chat(vocabulary, {{"system", {TextSpan{"tools", Origin::system}}},
+                               {"user", {TextSpan{std::string(user), Origin::user}}}});
   if (!spans) {
     fuzz::require(!spans.error().message.empty(), "an error says what is wrong");
     return {kNoToken};

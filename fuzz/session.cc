@@ -54,7 +54,9 @@ void run(std::string_view input) {
       const auto key = static_cast<CallKey>(byte % 3);
       if (byte == kReturns) session->completed(key, {Outcome::returned, text}, now);
       if (byte == kFails) session->completed(key + 1, {Outcome::failed, text}, now);
-      if (byte == kInterrupt) (void)session->interrupt("user", text, now, static_cast<Delivery>(session->calls().size() % 3));
+      if (byte == kInterrupt)
+        (void)session->interrupt("user", text, now,
+                                 static_cast<Delivery>(session->calls().size() % 3));
       if (byte == kPart) session->progressed(key, text, now);
     } else if (const auto* decode = std::get_if<Decode>(&step)) {
       const Token token = byte >= kFirstControl ? 256 + (byte - kFirstControl) % 9 : byte;

@@ -776,7 +776,7 @@ class MakeModel(CliTest):
         self.assertEqual(first.read_bytes(), second.read_bytes())
         result = run("run", "--model", first, "--tools", self.file("tools.json", '{"tools": []}'),
                      "--max-tokens", "8", "--json", "hello")
-        self.assertEqual(json.loads(result.stdout)["runs"][0]["finish_reason"], "length", result)
+        self.assertEqual(json.loads(result.stdout)["finish_reason"], "length", result)
 
     def test_what_is_wrong_is_said(self):
         out = self.folder / "m.gguf"

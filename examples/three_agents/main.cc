@@ -78,16 +78,16 @@ Result<Toolbox> make_tools() {
   const auto write = [](const Json& a, const std::stop_token&) -> Result<std::string> {
     return "total: " + std::to_string(a["total"].get<int>());
   };
-  for (auto added : {box.add(describe("read_numbers", "read the numbers of a file",
-                                      {{"file", {{"type", "string"}}}}),
-                             read),
-                     box.add(describe("add_numbers", "add two numbers",
-                                      {{"first", {{"type", "integer"}}},
-                                       {"second", {{"type", "integer"}}}}),
-                             add),
-                     box.add(describe("write_report", "write the total into the report",
-                                      {{"total", {{"type", "integer"}}}}),
-                             write)}) {
+  for (auto added :
+       {box.add(describe("read_numbers", "read the numbers of a file",
+                         {{"file", {{"type", "string"}}}}),
+                read),
+        box.add(describe("add_numbers", "add two numbers",
+                         {{"first", {{"type", "integer"}}}, {"second", {{"type", "integer"}}}}),
+                add),
+        box.add(describe("write_report", "write the total into the report",
+                         {{"total", {{"type", "integer"}}}}),
+                write)}) {
     if (!added) return std::unexpected(added.error());
   }
   return box;
@@ -114,8 +114,9 @@ int run(const std::optional<std::string>& model, const std::optional<std::string
   if (!tools) return complain(tools.error().message);
   std::unique_ptr<Engine> engine;
   if (model) {
-    std::cout << "The model that asynclm ships was not taught to write to others: it makes calls of "
-                 "its own tools, or ends. Models of other makers need --spelled-markers' prompt.\n";
+    std::cout
+        << "The model that asynclm ships was not taught to write to others: it makes calls of "
+           "its own tools, or ends. Models of other makers need --spelled-markers' prompt.\n";
     auto made = make_llama_engine({.model_path = *model});
     if (!made) return complain(made.error().message);
     engine = std::move(*made);

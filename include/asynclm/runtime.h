@@ -66,8 +66,8 @@ struct RuntimeOptions {
   bool learn_estimates = true;
 };
 
-// Everything about a session that has ended, or at the end of a turn: answer and finish are the last
-// turn's, the rest is of all turns so far.
+// Everything about a session that has ended, or at the end of a turn: answer and finish are the
+// last turn's, the rest is of all turns so far.
 struct RunReport {
   bool ended = true;  // false: the turn goes on, as report() may find it
   FinishReason finish = FinishReason::stop;
@@ -93,8 +93,8 @@ struct RunRequest {
   std::function<void(const Session&, const Event&)> on_event;
   // The tools that it may call; all of the runtime's if none are named here.
   std::optional<std::vector<std::string>> tools;
-  // A conversation: it stays when a turn has ended, for further messages, until close() or cancel().
-  // It ends by itself where it cannot go on: context_full, error.
+  // A conversation: it stays when a turn has ended, for further messages, until close() or
+  // cancel(). It ends by itself where it cannot go on: context_full, error.
   bool open = false;
   // Called at each turn's end, as on_event.
   std::function<void(const RunReport&)> on_turn;
@@ -128,7 +128,8 @@ class Runtime {
 
   // Conversations. All wait until the decode thread has answered, a decode call at most, where they
   // return something. not_found: there is no such run (any more).
-  // Session::interrupt, in any state of the run; after the end of a turn of an open run it wakes it.
+  // Session::interrupt, in any state of the run; after the end of a turn of an open run it wakes
+  // it.
   [[nodiscard]] Result<void> interrupt(RunId run, std::string source, std::string text,
                                        Delivery delivery = Delivery::interrupt);
   void cancel_call(RunId run, CallKey call);

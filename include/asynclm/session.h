@@ -136,7 +136,7 @@ struct InterruptDelivered {
 struct Trapped {};  // the model is paused: by its own trap, or in mode sync by its call
 struct Resumed {};
 struct TurnStarted {};  // a message after the end of a turn, which has opened the next one
-struct Finished {  // the turn
+struct Finished {       // the turn
   FinishReason reason;
 };
 struct Event {

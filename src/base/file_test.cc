@@ -38,7 +38,8 @@ TEST(File, WhatCannotBeReadIsNamed) {
   EXPECT_EQ(missing.error().code, ErrorCode::not_found);
   EXPECT_TRUE(missing.error().message.contains(folder.file("none")));
   EXPECT_EQ(read_whole_file(folder.path(), 10).error().code, ErrorCode::io);
-  EXPECT_EQ(read_whole_file(folder.write("long", "12345"), 4).error().code, ErrorCode::limit_exceeded);
+  EXPECT_EQ(read_whole_file(folder.write("long", "12345"), 4).error().code,
+            ErrorCode::limit_exceeded);
   ASSERT_EQ(mkfifo(folder.file("pipe").c_str(), 0600), 0);
   EXPECT_EQ(read_whole_file(folder.file("pipe"), 10).error().code, ErrorCode::io);
 }

@@ -14,8 +14,8 @@
 
 namespace asynclm::bench {
 
-// The plain pieces, so many at most, each once: all bytes come first, then what is common, then words
-// of the file (one a line), short ones first. not_found if it cannot be read.
+// The plain pieces, so many at most, each once: all bytes come first, then what is common, then
+// words of the file (one a line), short ones first. not_found if it cannot be read.
 [[nodiscard]] Result<std::vector<std::string>> vocabulary_pieces(const std::string& words,
                                                                  std::size_t count);
 

@@ -51,8 +51,7 @@ class SlowTools {
     const std::string call = key(tool, arguments);
     std::unique_lock lock(mutex_);
     Random random(options_.seed ^ (hash_text(call) + made_[call]++));
-    const double seconds =
-        draw_log_normal(random, options_.tool_median_s, options_.tool_sigma);
+    const double seconds = draw_log_normal(random, options_.tool_median_s, options_.tool_sigma);
     never_.wait_for(lock, stop, from_seconds(seconds), [] { return false; });
     const auto known = results_.find(call);
     return known == results_.end() || known->second.empty() ? "done" : known->second;
@@ -78,9 +77,10 @@ Result<Toolbox> make_toolbox(const LoadWork& work, const LoadOptions& options,
     spec.estimate = std::chrono::milliseconds(std::llround(options.tool_median_s * 1000));
     spec.timeout = std::chrono::minutes(10);
     const std::string name = spec.name;
-    auto added = out.add(std::move(spec), [slow, name](const Json& arguments, std::stop_token stop) {
-      return slow->run(name, arguments, std::move(stop));
-    });
+    auto added =
+        out.add(std::move(spec), [slow, name](const Json& arguments, std::stop_token stop) {
+          return slow->run(name, arguments, std::move(stop));
+        });
     if (!added) return std::unexpected(added.error());
   }
   return out;

@@ -36,8 +36,7 @@ struct LoadWork {
 
 // Draws conversations until their tasks are at least so many; tools of the same name are not taken
 // twice. `draw` gives the next conversation.
-[[nodiscard]] LoadWork make_load_work(const std::function<TaskSequence()>& draw,
-                                      std::size_t tasks);
+[[nodiscard]] LoadWork make_load_work(const std::function<TaskSequence()>& draw, std::size_t tasks);
 
 struct LoadArm {
   ResidencyPolicy policy = ResidencyPolicy::ours;

@@ -7,22 +7,16 @@
 
 #include <gtest/gtest.h>
 
-#include "base/temporary_folder.h"
+#include "oracle/oracle_test_support.h"
 #include "oracle/synthetic.h"
 
 namespace asynclm::bench {
 namespace {
 
 LoadWork work_of(std::size_t tasks) {
-  std::string words;
-  for (char a = 'a'; a <= 'z'; ++a) {
-    for (char b = 'a'; b <= 'z'; ++b) words += std::string("w") + a + b + "\n";
-  }
-  const TemporaryFolder folder;
-  const auto list = WordList::load(folder.write("words", words), Split::test);
-  EXPECT_TRUE(list) << list.error().message;
+  const WordList words = test_words(Split::train);
   Random random(3);
-  return make_load_work([&] { return make_tasks(*list, 2, random); }, tasks);
+  return make_load_work([&] { return make_tasks(words, 2, random); }, tasks);
 }
 
 Result<LoadResult> run_arm(std::int32_t sequences, ResidencyPolicy policy, Time limit) {
@@ -46,7 +40,8 @@ TEST(LoadBench, ToolsHaveTheirOwnNames) {
   std::ranges::sort(names);
   EXPECT_TRUE(std::ranges::adjacent_find(names) == names.end());
   for (const Task& task : work.tasks) {
-    for (const TaskCall& call : task.calls) EXPECT_TRUE(std::ranges::binary_search(names, call.tool));
+    for (const TaskCall& call : task.calls)
+      EXPECT_TRUE(std::ranges::binary_search(names, call.tool));
   }
 }
 

@@ -181,7 +181,8 @@ Result<void> decode_block(Engine& engine, SequenceId sequence, Token call,
     sampled.assign(sampled_size({&item, 1}), kNoToken);
     const auto from = std::chrono::steady_clock::now();
     if (auto ok = engine.decode({&item, 1}, sampled); !ok) return std::unexpected(ok.error());
-    arm.policy.decoded(item.append.size() + item.draft.size(), std::chrono::steady_clock::now() - from);
+    arm.policy.decoded(item.append.size() + item.draft.size(),
+                       std::chrono::steady_clock::now() - from);
     arm.policy.verified(item.draft.size(), step->accepted);
     const auto written = rest.subspan(step->accepted, 1 + step->forced);
     unfed.assign(written.begin(), written.end());

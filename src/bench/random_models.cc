@@ -35,7 +35,8 @@ std::array<std::string, 256> byte_spellings() {
 }
 
 // A piece is made of the two that it is cut into, the first as long as possible, where both are
-// pieces. Others are found only where the text is cut to exactly them, as libllama does for Llama 3.
+// pieces. Others are found only where the text is cut to exactly them, as libllama does for
+// Llama 3.
 std::vector<std::string> merges_of(const std::vector<std::string>& pieces,
                                    const std::array<std::string, 256>& spellings) {
   const std::unordered_set<std::string_view> known(pieces.begin(), pieces.end());

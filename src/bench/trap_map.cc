@@ -95,8 +95,8 @@ struct Times {
   double freed = 0;  // of the wait
 };
 
-// The trial has saved a sequence of so many tokens, which is where each way begins: computing it anew
-// for each would take most of the time.
+// The trial has saved a sequence of so many tokens, which is where each way begins: computing it
+// anew for each would take most of the time.
 Result<Times> try_way(Trial& trial, const Clock& clock,
                       const std::function<void(Time)>& sleep_until, std::size_t tokens, Time wait,
                       Residency way, const CostModel& costs) {
@@ -111,9 +111,8 @@ Result<Times> try_way(Trial& trial, const Clock& clock,
       trial.drop();
     }
     gone = clock.now();
-    const Time lead = way == Residency::host
-                          ? costs.move(Move::from_host, costs.bytes(tokens))
-                          : costs.recompute(tokens);
+    const Time lead = way == Residency::host ? costs.move(Move::from_host, costs.bytes(tokens))
+                                             : costs.recompute(tokens);
     sleep_until(result - lead);
     back = clock.now();
     Result<void> ok = way == Residency::host ? trial.from_host() : trial.compute(tokens);
@@ -181,8 +180,7 @@ Result<TrapPoint> try_trap(Engine& engine, const Clock& clock,
   // In turns, so that what else the machine does meets all of them.
   for (int i = 0; i < repetitions; ++i) {
     for (std::size_t way = 0; way < kTrapWays.size(); ++way) {
-      const auto times =
-          try_way(trial, clock, sleep_until, tokens, wait, kTrapWays[way], costs);
+      const auto times = try_way(trial, clock, sleep_until, tokens, wait, kTrapWays[way], costs);
       if (!times) return std::unexpected(times.error());
       token[way].push_back(times->token);
       freed[way].push_back(times->freed);
@@ -204,8 +202,8 @@ Result<TrapPoint> try_trap(Engine& engine, const Clock& clock,
 }
 
 std::array<Time, 3> telling_waits(std::size_t tokens, const CostModel& costs) {
-  const auto [less, more] = std::minmax(
-      {std::max(costs.recompute(tokens), Time{1}), std::max(costs.host_round_trip(tokens), Time{1})});
+  const auto [less, more] = std::minmax({std::max(costs.recompute(tokens), Time{1}),
+                                         std::max(costs.host_round_trip(tokens), Time{1})});
   const double between =
       std::sqrt(static_cast<double>(less.count()) * static_cast<double>(more.count()));
   return {std::max(less / 4, Time{1}), Time{static_cast<Time::rep>(between)}, more * 2};

@@ -55,9 +55,9 @@ struct TrapPoint {
 // What a single trial is uncertain by: a wake-up of the thread, an interrupt of the machine.
 inline constexpr Time kTrialNoise = std::chrono::microseconds(100);
 
-// Lets a sequence of `tokens` tokens wait for `wait` in each way. The way back begins as long before
-// the end of the wait as `costs` expects it to take. `sleep_until` returns when the clock shows that
-// time.
+// Lets a sequence of `tokens` tokens wait for `wait` in each way. The way back begins as long
+// before the end of the wait as `costs` expects it to take. `sleep_until` returns when the clock
+// shows that time.
 [[nodiscard]] Result<TrapPoint> try_trap(Engine& engine, const Clock& clock,
                                          const std::function<void(Time)>& sleep_until,
                                          std::size_t tokens, Time wait, int repetitions,

@@ -16,7 +16,6 @@
 
 #include <CLI/CLI.hpp>
 #include <boost/asio/io_context.hpp>
-
 #include <nlohmann/json.hpp>
 
 #include "bench/batched_decode.h"
@@ -83,19 +82,33 @@ Result<double> BenchBatchCommand::theirs(const std::string& program, const std::
   CallResult result;
   // As our engine decodes: without flash attention on a CPU, and a part of the cache for each
   // sequence.
-  auto process = Process::start(
-      context,
-      {.command = {.argv = {program, "-m", path, "-npp", std::to_string(prompt_tokens), "-ntg",
-                            std::to_string(generated), "-npl", std::to_string(count), "-c",
-                            std::to_string(count * room), "-t",
-                            std::to_string(threads), "-tb", std::to_string(threads), "-fa", "off",
-                            "-no-kvu", "--output-format", "jsonl"},
-                   .directory = ""},
-       .shown = program,
-       .input = "",
-       .max_output_bytes = std::size_t{1} << 20U,
-       .on_result = [&result](CallResult r) { result = std::move(r); },
-       .on_gone = [] {}});
+  auto process =
+      Process::start(context, {.command = {.argv = {program,
+                                                    "-m",
+                                                    path,
+                                                    "-npp",
+                                                    std::to_string(prompt_tokens),
+                                                    "-ntg",
+                                                    std::to_string(generated),
+                                                    "-npl",
+                                                    std::to_string(count),
+                                                    "-c",
+                                                    std::to_string(count * room),
+                                                    "-t",
+                                                    std::to_string(threads),
+                                                    "-tb",
+                                                    std::to_string(threads),
+                                                    "-fa",
+                                                    "off",
+                                                    "-no-kvu",
+                                                    "--output-format",
+                                                    "jsonl"},
+                                           .directory = ""},
+                               .shown = program,
+                               .input = "",
+                               .max_output_bytes = std::size_t{1} << 20U,
+                               .on_result = [&result](CallResult r) { result = std::move(r); },
+                               .on_gone = [] {}});
   if (!process) return std::unexpected(process.error());
   context.run();
   if (result.outcome != Outcome::returned) {
@@ -121,9 +134,12 @@ int BenchBatchCommand::run() const {
               << "' (Debian: llama.cpp-tools-extra), so nothing is compared; --reference names "
                  "another\n";
   }
-  nlohmann::ordered_json report = {{"figure", "batch"},     {"model", *path},
-                                   {"threads", threads},    {"prompt_tokens", prompt},
-                                   {"generated", generated}, {"repetitions", repetitions},
+  nlohmann::ordered_json report = {{"figure", "batch"},
+                                   {"model", *path},
+                                   {"threads", threads},
+                                   {"prompt_tokens", prompt},
+                                   {"generated", generated},
+                                   {"repetitions", repetitions},
                                    {"sizes", nlohmann::ordered_json::array()}};
   if (!json) {
     std::cout << std::format("{:>8}{:>16}{:>16}{:>8}{:>16}\n", "sessions", "asynclm tok/s",

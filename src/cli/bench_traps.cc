@@ -15,7 +15,6 @@
 #include <vector>
 
 #include <CLI/CLI.hpp>
-
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
@@ -88,8 +87,8 @@ void print(const ordered_json& report) {
   std::cout << "\nexpected wait, over context length: k keep, s swap, r recompute\n";
   const ordered_json& map = report["map"];
   for (std::size_t i = map.size(); i-- > 0;) {
-    const auto wait = std::chrono::duration<double, std::milli>(
-        report["waits_ms"][i].get<double>());
+    const auto wait =
+        std::chrono::duration<double, std::milli>(report["waits_ms"][i].get<double>());
     std::string row;
     for (const char way : map[i].get<std::string>()) row += std::format("{:>6}", way);
     std::cout << std::format("{:>10} {}\n", duration_text(std::chrono::duration_cast<Time>(wait)),
@@ -102,14 +101,13 @@ void print(const ordered_json& report) {
   std::cout << std::format("\n\n{:>8}{:>12}  {:<11}{:<11}{:>24}{:>26}\n", "tokens", "wait ms",
                            "chosen", "best", "added ms: swap, recomp.", "freed %: swap, recompute");
   for (const ordered_json& p : report["points"]) {
-    std::cout << std::format(
-        "{:>8}{:>12.3f}  {:<11}{:<11}{:>12.3f}{:>12.3f}{:>13.0f}{:>13.0f}\n",
-        p["tokens"].get<std::size_t>(), p["wait_ms"].get<double>(),
-        p["chosen"].get<std::string>(), p["best"].get<std::string>(),
-        p["trials"]["swap"]["added_ms"].get<double>(),
-        p["trials"]["recompute"]["added_ms"].get<double>(),
-        100 * p["trials"]["swap"]["freed"].get<double>(),
-        100 * p["trials"]["recompute"]["freed"].get<double>());
+    std::cout << std::format("{:>8}{:>12.3f}  {:<11}{:<11}{:>12.3f}{:>12.3f}{:>13.0f}{:>13.0f}\n",
+                             p["tokens"].get<std::size_t>(), p["wait_ms"].get<double>(),
+                             p["chosen"].get<std::string>(), p["best"].get<std::string>(),
+                             p["trials"]["swap"]["added_ms"].get<double>(),
+                             p["trials"]["recompute"]["added_ms"].get<double>(),
+                             100 * p["trials"]["swap"]["freed"].get<double>(),
+                             100 * p["trials"]["recompute"]["freed"].get<double>());
   }
 }
 
@@ -118,8 +116,8 @@ Result<ordered_json> BenchTrapsCommand::measure(Engine& engine) const {
   const SteadyClock clock;
   CostModel costs(static_cast<std::size_t>(info.max_batch_tokens));
   const Time limit = std::chrono::duration_cast<Time>(std::chrono::duration<double>(limit_s));
-  const auto measured = bench::measure_trap_costs(
-      engine, clock, lengths_up_to(info.context_tokens), limit, repetitions, costs);
+  const auto measured = bench::measure_trap_costs(engine, clock, lengths_up_to(info.context_tokens),
+                                                  limit, repetitions, costs);
   if (!measured) return std::unexpected(measured.error());
   ordered_json report = {{"figure", "traps"},
                          {"model", info.model},
@@ -168,7 +166,8 @@ Result<ordered_json> BenchTrapsCommand::measure(Engine& engine) const {
       ordered_json trials;
       for (std::size_t way = 0; way < bench::kTrapWays.size(); ++way) {
         trials[std::string(name_of(bench::kTrapWays[way]))] = {
-            {"added_ms", milliseconds(point->trials[way].added)}, {"freed", point->trials[way].freed}};
+            {"added_ms", milliseconds(point->trials[way].added)},
+            {"freed", point->trials[way].freed}};
       }
       report["points"].push_back({{"tokens", tokens},
                                   {"wait_ms", milliseconds(wait)},
@@ -183,10 +182,8 @@ Result<ordered_json> BenchTrapsCommand::measure(Engine& engine) const {
 int BenchTrapsCommand::run() const {
   const auto path = find_model(model);
   if (!path) return complain_bench("traps", path.error());
-  auto engine = make_llama_engine({.model_path = *path,
-                                   .context_tokens = context,
-                                   .max_sequences = 1,
-                                   .threads = threads});
+  auto engine = make_llama_engine(
+      {.model_path = *path, .context_tokens = context, .max_sequences = 1, .threads = threads});
   if (!engine) return complain_bench("traps", engine.error());
   const auto report = measure(**engine);
   if (!report) return complain_bench("traps", report.error());

@@ -54,7 +54,7 @@ class ChatTalk {
   explicit ChatTalk(Conversation& conversation) : conversation_(conversation) {}
 
   struct Reply {
-    std::string text = {};             // empty: nothing
+    std::string text = {};            // empty: nothing
     std::string said = {}, how = {};  // what goes to the model
     bool failed = false, quit = false, wait = false, loaded = false;
   };
@@ -217,8 +217,8 @@ class TerminalChat {
     const RawTerminal raw;
     while (!quit_ && std::cout && !signals_.stop_wanted()) {
       show_events();
-      screen_.draw(conversation_.timeline(), conversation_.now(),
-                   state_line(conversation_, mode_), editor_);
+      screen_.draw(conversation_.timeline(), conversation_.now(), state_line(conversation_, mode_),
+                   editor_);
       std::string bytes;
       if (!read_input(bytes)) break;
       for (const char byte : bytes) on_byte(byte);

@@ -99,12 +99,12 @@ void ChatScreen::event(const RunEvent& event, const Timeline& timeline) {
     case RunEventKind::completed:
       if (of_call) {
         const TimelineCall& call = timeline.calls[*event.call];
-        const std::string took =
-            call.dispatched && call.returned ? duration_text(*call.returned - *call.dispatched) : "";
-        line(std::format("{} {} {}{}{}: {}", call.ok() ? "■" : "▚",
-                         shown_id(timeline, *event.call), outcome_text(call.outcome, call.rejected),
-                         took.empty() ? "" : " after ", took,
-                         cut_to_columns(shown_line(call.result), kMaxResultColumns)),
+        const std::string took = call.dispatched && call.returned
+                                     ? duration_text(*call.returned - *call.dispatched)
+                                     : "";
+        line(std::format("{} {} {}{}{}: {}", call.ok() ? "■" : "▚", shown_id(timeline, *event.call),
+                         outcome_text(call.outcome, call.rejected), took.empty() ? "" : " after ",
+                         took, cut_to_columns(shown_line(call.result), kMaxResultColumns)),
              call.ok() ? Look::event : Look::bad);
       }
       break;
@@ -179,10 +179,11 @@ std::vector<std::string> open_call_lines(const Timeline& timeline, Time now, std
   for (CallKey key = 0; key < timeline.calls.size(); ++key) {
     const TimelineCall& call = timeline.calls[key];
     if (call.outcome) continue;
-    lines.push_back(std::format(
-        "▒ {:>9} {} {}", call.dispatched ? duration_text(std::max(Time{}, now - *call.dispatched))
-                                         : std::string("queued"),
-        shown_id(timeline, key), shown_line(call.label)));
+    lines.push_back(std::format("▒ {:>9} {} {}",
+                                call.dispatched
+                                    ? duration_text(std::max(Time{}, now - *call.dispatched))
+                                    : std::string("queued"),
+                                shown_id(timeline, key), shown_line(call.label)));
   }
   if (lines.size() > rows) {
     const std::size_t hidden = lines.size() - (rows - 1);

@@ -4,10 +4,9 @@
 #include <string>
 #include <vector>
 
+#include <ftxui/screen/string.hpp>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <ftxui/screen/string.hpp>
 
 #include "cli/chat_line.h"
 #include "cli/chat_screen.h"
@@ -40,8 +39,8 @@ TEST(ChatLine, WhatLinesMean) {
 }
 
 TEST(ChatLine, EveryCommandIsInTheHelp) {
-  for (const char* name : {"/later", "/note", "/calls", "/cancel", "/save", "/load", "/wait",
-                           "/quit"}) {
+  for (const char* name :
+       {"/later", "/note", "/calls", "/cancel", "/save", "/load", "/wait", "/quit"}) {
     EXPECT_TRUE(chat_help().contains(name)) << name;
   }
 }
@@ -108,7 +107,7 @@ TEST(ChatScreen, WholeLinesGoUpAndTheRestIsLive) {
   out.str("");
   screen.event(text_event("ve\x1b[2J six"), timeline);
   screen.draw(timeline, {}, "state", editor);
-  EXPECT_THAT(out.str(), HasSubstr("five\\x1b[2J six"));  // harmless
+  EXPECT_THAT(out.str(), HasSubstr("five\\x1b[2J six"));    // harmless
   EXPECT_EQ(out.str().find("one two"), std::string::npos);  // it stays where it is
   screen.leave();
   EXPECT_TRUE(out.str().ends_with("\x1b[?25h"));
@@ -117,7 +116,8 @@ TEST(ChatScreen, WholeLinesGoUpAndTheRestIsLive) {
 TEST(ChatScreen, TextInPiecesIsTheSame) {
   std::ostringstream out;
   ChatScreen screen(out, false, [] { return TerminalSize{.columns = 11, .rows = 10}; });
-  for (const char* piece : {"-", " ", "ab", ":", " ", "cd", " ", "efg", " ", "h", "\n", "ij", " ", "k"}) {
+  for (const char* piece :
+       {"-", " ", "ab", ":", " ", "cd", " ", "efg", " ", "h", "\n", "ij", " ", "k"}) {
     screen.event(text_event(piece), {});
   }
   screen.leave();

@@ -129,13 +129,12 @@ const std::vector<RunEvent>& Conversation::take() {
   if (!run_ || ended_) return taken_;
   events_->take(taken_);
   for (const RunEvent& event : taken_) {
-    const bool known_call = event.kind == RunEventKind::emitted && event.call &&
-                            *event.call < timeline_.calls.size();
+    const bool known_call =
+        event.kind == RunEventKind::emitted && event.call && *event.call < timeline_.calls.size();
     if (!known_call) timeline_.apply(event);
   }
-  const bool turn_ended = std::ranges::any_of(taken_, [](const RunEvent& event) {
-    return event.kind == RunEventKind::finished;
-  });
+  const bool turn_ended = std::ranges::any_of(
+      taken_, [](const RunEvent& event) { return event.kind == RunEventKind::finished; });
   // With its turn a run may have ended for good.
   if (std::exchange(may_have_ended_, false) || turn_ended) {
     if (const auto report = runtime_.report(*run_); !report) {

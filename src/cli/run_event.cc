@@ -9,10 +9,9 @@
 namespace asynclm {
 namespace {
 
-constexpr std::array<std::string_view, 10> kKindNames = {"text",      "emitted",   "dispatched",
-                                                        "cancelled", "completed", "interrupt",
-                                                        "trapped",   "resumed",   "turn",
-                                                         "finished"};
+constexpr std::array<std::string_view, 10> kKindNames = {
+    "text",      "emitted", "dispatched", "cancelled", "completed",
+    "interrupt", "trapped", "resumed",    "turn",      "finished"};
 
 template <class... F>
 struct Overloaded : F... {

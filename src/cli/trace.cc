@@ -140,14 +140,10 @@ Json message_arrows(const std::vector<Timeline>& group) {
         if (mark == group[to].marks.end()) break;
         ++id;
         const auto end = [&](const char* phase, std::size_t member, int track, Time time) {
-          return Json{{"ph", phase},
-                      {"name", "message"},
-                      {"cat", "message"},
-                      {"id", id},
-                      {"bp", "e"},
-                      {"pid", static_cast<int>(member) + 1},
-                      {"tid", track},
-                      {"ts", microseconds(time)}};
+          return Json{{"ph", phase},      {"name", "message"},
+                      {"cat", "message"}, {"id", id},
+                      {"bp", "e"},        {"pid", static_cast<int>(member) + 1},
+                      {"tid", track},     {"ts", microseconds(time)}};
         };
         arrows.push_back(end("s", from, kModelTrack, call.emitted));
         arrows.push_back(end("f", to, kInterruptTrack, mark->time));

@@ -25,9 +25,9 @@ struct TypedMessage {
 [[nodiscard]] Result<std::vector<Span>> render_chat(const Vocabulary& vocabulary,
                                                     const std::vector<TypedMessage>& messages);
 
-// What a further user message adds to the assistant's turn before it. `ended`: the context ends with
-// the token by which the model ended that turn; else what the template writes there comes first.
-// unsupported if the template's output is not a continuation of the earlier turns.
+// What a further user message adds to the assistant's turn before it. `ended`: the context ends
+// with the token by which the model ended that turn; else what the template writes there comes
+// first. unsupported if the template's output is not a continuation of the earlier turns.
 [[nodiscard]] Result<std::vector<Span>> render_next_turn(const Vocabulary& vocabulary,
                                                          const std::vector<Span>& user_message,
                                                          bool ended = true);

@@ -37,7 +37,8 @@ class ChatTemplateTest : public ::testing::Test {
     return shown(vocabulary_, render_chat(vocabulary_, messages));
   }
   std::string chat(const std::string& system, const std::string& user) {
-    return chat({{"system", {TextSpan{system, Origin::system}}}, {"user", {TextSpan{user, Origin::user}}}});
+    return chat(
+        {{"system", {TextSpan{system, Origin::system}}}, {"user", {TextSpan{user, Origin::user}}}});
   }
   std::string next_turn(const std::string& user) {
     return shown(vocabulary_, render_next_turn(vocabulary_, {TextSpan{user, Origin::user}}));
@@ -45,8 +46,8 @@ class ChatTemplateTest : public ::testing::Test {
   // Neither way to render may work; `words` is what the whole conversation fails with.
   void expect_unusable(const std::string& jinja, std::string_view words) {
     vocabulary_.jinja = jinja;
-    const auto whole = render_chat(
-        vocabulary_, {{"system", {TextSpan{"s", Origin::system}}}, {"user", {TextSpan{"u", Origin::user}}}});
+    const auto whole = render_chat(vocabulary_, {{"system", {TextSpan{"s", Origin::system}}},
+                                                 {"user", {TextSpan{"u", Origin::user}}}});
     ASSERT_FALSE(whole) << shown(vocabulary_, whole);
     EXPECT_EQ(whole.error().code, ErrorCode::unsupported);
     EXPECT_NE(whole.error().message.find(words), std::string::npos) << whole.error().message;

@@ -139,8 +139,8 @@ void Lexer::save(ParserState& out) const {
 
 bool Lexer::load(const ParserState& state) {
   const bool can_hold = state.held.empty() ||
-                        (markers_.are_spelled() && read_spelled_marker(state.held).kind ==
-                                                       SpelledMarker::Kind::beginning);
+                        (markers_.are_spelled() &&
+                         read_spelled_marker(state.held).kind == SpelledMarker::Kind::beginning);
   if (!can_hold || !think_.load(state.thinking, state.matched)) return false;
   bytes_ = state.held;
   return true;

@@ -38,10 +38,14 @@ struct CloseFile {
 
 ggml_type ggml_type_of(WeightType type) {
   switch (type) {
-    case WeightType::f16: return GGML_TYPE_F16;
-    case WeightType::q8_0: return GGML_TYPE_Q8_0;
-    case WeightType::q4_0: return GGML_TYPE_Q4_0;
-    case WeightType::f32: break;
+    case WeightType::f16:
+      return GGML_TYPE_F16;
+    case WeightType::q8_0:
+      return GGML_TYPE_Q8_0;
+    case WeightType::q4_0:
+      return GGML_TYPE_Q4_0;
+    case WeightType::f32:
+      break;
   }
   return GGML_TYPE_F32;
 }
@@ -56,10 +60,14 @@ ggml_type output_type_of(WeightType type, std::int64_t columns) {
 // llama_ftype, by which libllama and people name the file.
 std::uint32_t file_type_of(WeightType type) {
   switch (type) {
-    case WeightType::f16: return 1;
-    case WeightType::q8_0: return 7;
-    case WeightType::q4_0: return 2;
-    case WeightType::f32: break;
+    case WeightType::f16:
+      return 1;
+    case WeightType::q8_0:
+      return 7;
+    case WeightType::q4_0:
+      return 2;
+    case WeightType::f32:
+      break;
   }
   return 0;
 }
@@ -73,8 +81,8 @@ Result<void> check(const RandomModel& model) {
   if (model.tokens.types.size() != model.tokens.texts.size()) {
     return wrong("it has not one type for each token");
   }
-  for (const std::uint32_t size : {s.context, s.embedding, s.layers, s.heads, s.kv_heads,
-                                   s.feed_forward}) {
+  for (const std::uint32_t size :
+       {s.context, s.embedding, s.layers, s.heads, s.kv_heads, s.feed_forward}) {
     if (size == 0) return wrong("a size is zero");
   }
   if (s.embedding % s.heads != 0 || s.heads % s.kv_heads != 0) {
@@ -95,9 +103,8 @@ class Layout {
   explicit Layout(const RandomModel& model) : model_(model) {
     // A layer has nine tensors, the rest three.
     const std::size_t count = (std::size_t{9} * model.shape.layers) + 3;
-    ggml_.reset(ggml_init({.mem_size = count * ggml_tensor_overhead(),
-                           .mem_buffer = nullptr,
-                           .no_alloc = true}));
+    ggml_.reset(ggml_init(
+        {.mem_size = count * ggml_tensor_overhead(), .mem_buffer = nullptr, .no_alloc = true}));
     add_tokens();
     add_shape();
     if (model.tensors) add_tensors();

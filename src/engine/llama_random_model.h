@@ -61,9 +61,9 @@ struct RandomModel {
 };
 
 // Replaces `path` in one step: until the file is whole it is PATH.partial, and nothing of it stays
-// after an error. Holds a few rows of weights at a time. `progress` (may be empty) is told the share
-// that is written. invalid_argument: a shape that libllama would not take; io, with the system's
-// words.
+// after an error. Holds a few rows of weights at a time. `progress` (may be empty) is told the
+// share that is written. invalid_argument: a shape that libllama would not take; io, with the
+// system's words.
 [[nodiscard]] Result<void> write_random_model(const RandomModel& model, const std::string& path,
                                               const std::function<void(double)>& progress);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// For tests: a llama model of a few layers with random weights, so that the engine is tested without
-// a trained one. Same seed, same file.
+// For tests: a llama model of a few layers with random weights, so that the engine is tested
+// without a trained one. Same seed, same file.
 #pragma once
 
 #include <cstdint>
@@ -51,9 +51,8 @@ inline ModelTokens test_model_tokens(const TestModel& model) {
     }
   }
   float score = -1;
-  for (const std::string text :
-       {"\xE2\x96\x81", "a", "b", "c", "d", "e", "h", "l", "o", "t", "he", "the", "\xE2\x96\x81the",
-        "hello", "[", "]", "E", "N", "D"}) {
+  for (const std::string text : {"\xE2\x96\x81", "a", "b", "c", "d", "e", "h", "l", "o", "t", "he",
+                                 "the", "\xE2\x96\x81the", "hello", "[", "]", "E", "N", "D"}) {
     add(text, TokenType::normal, score--);
   }
   for (const std::string& text : model.more_tokens) add(text, TokenType::normal, score--);

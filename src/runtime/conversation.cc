@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The decode thread's part in conversations: messages of people and of other models, groups, saving.
+// The decode thread's part in conversations: messages of people and of other models, groups,
+// saving.
 #include <algorithm>
 #include <format>
 #include <string>
@@ -72,8 +73,7 @@ void DecodeLoop::accept(SendMessage& input) {
   if (to == nullptr) {
     result = {Outcome::failed, "not sent: the other one has left"};
   } else {
-    const std::string source =
-        std::format("agent:{}", to->group->name(input.from));
+    const std::string source = std::format("agent:{}", to->group->name(input.from));
     const Result<void> taken = to->session.interrupt(source, input.text, to->tick(now()));
     if (!taken) {
       to->group->delivered(to->id);

@@ -181,11 +181,12 @@ void DecodeLoop::settle(Run& run) {
         run.on_turn(report(run, run.latest));
       }
     } catch (const std::exception& error) {
-      observer_failed = Error{ErrorCode::internal,
-                              std::string("on_event or on_turn threw, so the run was ended: ") +
-                                  error.what()};
+      observer_failed =
+          Error{ErrorCode::internal,
+                std::string("on_event or on_turn threw, so the run was ended: ") + error.what()};
     } catch (...) {
-      observer_failed = Error{ErrorCode::internal, "on_event or on_turn threw, so the run was ended"};
+      observer_failed =
+          Error{ErrorCode::internal, "on_event or on_turn threw, so the run was ended"};
     }
     if (observer_failed) {
       run.on_event = nullptr;

@@ -17,11 +17,11 @@ ToolSpec Group::send_tool(std::string_view sender) const {
   ToolSpec tool;
   tool.name = kSendTool;
   tool.description = std::format("send a message to one of {}; you are {}", names, sender);
-  tool.parameters = {{"type", "object"},
-                     {"properties",
-                      {{"to", {{"type", "string"}, {"enum", others}}},
-                       {"text", {{"type", "string"}}}}},
-                     {"required", {"to", "text"}}};
+  tool.parameters = {
+      {"type", "object"},
+      {"properties",
+       {{"to", {{"type", "string"}, {"enum", others}}}, {"text", {{"type", "string"}}}}},
+      {"required", {"to", "text"}}};
   tool.estimate = std::chrono::milliseconds(0);
   tool.delivery = Delivery::silent;  // that it was sent is no news; that it was not is
   return tool;

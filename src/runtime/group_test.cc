@@ -30,9 +30,8 @@ class GroupTest : public ::testing::Test {
     engine = made.get();
     Toolbox box;
     ToolSpec spec{.name = "work", .description = "a tool of a test"};
-    EXPECT_TRUE(box.add(spec, [](const Json&, const std::stop_token&) -> Result<std::string> {
-      return "worked";
-    }));
+    EXPECT_TRUE(box.add(
+        spec, [](const Json&, const std::stop_token&) -> Result<std::string> { return "worked"; }));
     runtime = std::move(*Runtime::create(std::move(made), std::move(box), {}));
   }
 
@@ -43,13 +42,15 @@ class GroupTest : public ::testing::Test {
     return out;
   }
 
-  std::vector<RunReport> run(const std::vector<std::string>& names, const GroupOptions& options = {}) {
+  std::vector<RunReport> run(const std::vector<std::string>& names,
+                             const GroupOptions& options = {}) {
     std::vector<GroupMember> members;
     for (const std::string& name : names) members.push_back(member(name));
     const auto runs = runtime->start_group(std::move(members), options);
     EXPECT_TRUE(runs) << runs.error().message;
     std::vector<RunReport> reports;
-    for (const RunId id : runs.value_or(std::vector<RunId>{})) reports.push_back(*runtime->wait(id));
+    for (const RunId id : runs.value_or(std::vector<RunId>{}))
+      reports.push_back(*runtime->wait(id));
     return reports;
   }
 
@@ -58,7 +59,8 @@ class GroupTest : public ::testing::Test {
 };
 
 TEST_F(GroupTest, MessagesArriveAndTheGroupEnds) {
-  make({send_to("q", "bob", "what is it?") + "[TRAP]thanks", "[TRAP]" + send_to("r", "anna", "it is 5") + "bye"});
+  make({send_to("q", "bob", "what is it?") + "[TRAP]thanks",
+        "[TRAP]" + send_to("r", "anna", "it is 5") + "bye"});
   const auto reports = run({"anna", "bob"});
   ASSERT_THAT(reports, SizeIs(2));
   EXPECT_EQ(reports[0].finish, FinishReason::stop);
@@ -69,7 +71,8 @@ TEST_F(GroupTest, MessagesArriveAndTheGroupEnds) {
 }
 
 TEST_F(GroupTest, AMessageWakesOneThatHasEndedItsTurn) {
-  make({send_to("q", "bob", "hello") + "[TRAP]end", "at once<|end_of_text|>" + send_to("r", "anna", "hi") + "later"});
+  make({send_to("q", "bob", "hello") + "[TRAP]end",
+        "at once<|end_of_text|>" + send_to("r", "anna", "hi") + "later"});
   const auto reports = run({"anna", "bob"});
   EXPECT_EQ(reports[0].answer, "end");
   EXPECT_EQ(reports[1].answer, "later");
@@ -90,7 +93,8 @@ TEST_F(GroupTest, ManyToMany) {
 TEST_F(GroupTest, TheBudgetEndsALoop) {
   const auto chatter = [](const std::string& to) {
     std::string text;
-    for (int i = 0; i < 40; ++i) text += send_to("m" + std::to_string(i), to, "and you?") + "[TRAP]";
+    for (int i = 0; i < 40; ++i)
+      text += send_to("m" + std::to_string(i), to, "and you?") + "[TRAP]";
     return text;
   };
   make({chatter("b"), chatter("a")});
@@ -120,7 +124,7 @@ TEST_F(GroupTest, AFullMailboxIsSaid) {
 }
 
 TEST_F(GroupTest, WhoHasLeftCannotBeWrittenTo) {
-  make({"x" + send_to("q", "b", "x") + "[TRAP]ok", std::string(500, 'y')});
+  make({"x" + send_to("q", "b", "x") + "ok", std::string(500, 'y')});
   engine->close_gate();
   const auto runs = runtime->start_group({member("a"), member("b")});
   ASSERT_TRUE(runs);

@@ -72,8 +72,8 @@ struct StartGroup {
 };
 struct Shutdown {};
 
-using Input = std::variant<StartRun, StartGroup, CallStarted, CallEnded, CancelRun, CancelTurn,
-                           CancelCall, CloseRun, InterruptRun, SendMessage, ReportRun, SaveRun,
-                           Shutdown>;
+using Input =
+    std::variant<StartRun, StartGroup, CallStarted, CallEnded, CancelRun, CancelTurn, CancelCall,
+                 CloseRun, InterruptRun, SendMessage, ReportRun, SaveRun, Shutdown>;
 
 }  // namespace asynclm

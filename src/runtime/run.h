@@ -49,8 +49,8 @@ struct Run {
   std::int32_t priority = 0;
   std::function<void(const Session&, const Event&)> on_event;
   std::function<void(const RunReport&)> on_turn{};
-  bool open = false;                // stays when a turn has ended
-  std::shared_ptr<Group> group{};   // that it is a member of
+  bool open = false;               // stays when a turn has ended
+  std::shared_ptr<Group> group{};  // that it is a member of
   Instant began;
   std::promise<RunReport> report{};
 

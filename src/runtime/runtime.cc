@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <compare>
 #include <atomic>
 #include <chrono>
+#include <compare>
 #include <exception>
 #include <filesystem>
 #include <format>
@@ -114,8 +114,8 @@ struct Runtime::Impl {
   std::thread thread;
 };
 
-Result<std::shared_ptr<CallGrammar>> Runtime::Impl::grammar(const SessionConfig& config,
-                                                            const std::vector<ToolSpec>& tool_list) {
+Result<std::shared_ptr<CallGrammar>> Runtime::Impl::grammar(
+    const SessionConfig& config, const std::vector<ToolSpec>& tool_list) {
   if (!config.constrained) return std::shared_ptr<CallGrammar>();
   GrammarKey key{config.mode == Mode::async_plus, config.fast_forward, {}};
   for (const ToolSpec& tool : tool_list) {
@@ -124,9 +124,9 @@ Result<std::shared_ptr<CallGrammar>> Runtime::Impl::grammar(const SessionConfig&
   const std::lock_guard lock(grammars_mutex);
   if (const auto known = grammars.find(key); known != grammars.end()) return known->second;
   if (!trie) trie = std::make_shared<const TokenTrie>(engine->vocabulary());
-  auto made = CallGrammar::create(
-      engine->vocabulary(), trie, tool_list,
-      {.canonical_order = key.canonical_order, .async_plus = key.async_plus});
+  auto made =
+      CallGrammar::create(engine->vocabulary(), trie, tool_list,
+                          {.canonical_order = key.canonical_order, .async_plus = key.async_plus});
   if (made) grammars.emplace(std::move(key), *made);
   return made;
 }
@@ -182,11 +182,11 @@ Result<void> Runtime::Impl::join_queue(std::size_t runs) {
     if (published.join_queue(max_queued)) continue;
     while (joined-- > 0) published.leave_queue();
     const std::chrono::milliseconds retry = published.retry_after();
-    return std::unexpected(
-        Error{.code = ErrorCode::overloaded,
-              .message = std::format("{} runs wait already; try again in {} ms, or raise max_queued",
-                                     max_queued, retry.count()),
-              .retry_after = retry});
+    return std::unexpected(Error{
+        .code = ErrorCode::overloaded,
+        .message = std::format("{} runs wait already; try again in {} ms, or raise max_queued",
+                               max_queued, retry.count()),
+        .retry_after = retry});
   }
   return {};
 }
@@ -291,8 +291,9 @@ Result<std::vector<RunId>> Runtime::start_group(std::vector<GroupMember> members
     return fail(kCode, "a group's mailbox must be at least 1 and max_messages at least 0");
   }
   if (impl_->tools.find(kSendTool) != nullptr) {
-    return fail(kCode, "a tool is named 'send', as the one by which members of a group write to "
-                       "each other: rename it");
+    return fail(kCode,
+                "a tool is named 'send', as the one by which members of a group write to "
+                "each other: rename it");
   }
   // All names first: each member's tool lists the others.
   const auto group = std::make_shared<Group>(options);
@@ -370,10 +371,10 @@ Result<RunId> Runtime::load(const std::string& path, RunRequest request) {
     if (context.get<std::int32_t>() > engine.context_tokens) {
       if (saved->at("session").at("context").size() >=
           static_cast<std::size_t>(engine.context_tokens)) {
-        return refuse({ErrorCode::limit_exceeded,
-                       std::format("has {} tokens, the engine's context {}: raise its size",
-                                   saved->at("session").at("context").size(),
-                                   engine.context_tokens)});
+        return refuse(
+            {ErrorCode::limit_exceeded,
+             std::format("has {} tokens, the engine's context {}: raise its size",
+                         saved->at("session").at("context").size(), engine.context_tokens)});
       }
       context = engine.context_tokens;
     }
@@ -388,8 +389,7 @@ Result<RunId> Runtime::load(const std::string& path, RunRequest request) {
   if (!tool_list) return std::unexpected(tool_list.error());
   auto grammar = impl_->grammar(*config, *tool_list);
   if (!grammar) return refuse(grammar.error());
-  auto session =
-      Session::load(impl_->engine->vocabulary(), *tool_list, state, std::move(*grammar));
+  auto session = Session::load(impl_->engine->vocabulary(), *tool_list, state, std::move(*grammar));
   if (!session) return refuse(session.error());
   for (CallKey call = 0; call < session->calls().size(); ++call) {
     const CallRecord& record = session->calls()[call];
@@ -399,8 +399,8 @@ Result<RunId> Runtime::load(const std::string& path, RunRequest request) {
     session->completed(call, {Outcome::failed, "lost: the process that ran it ended"}, time);
   }
   if (auto joined = impl_->join_queue(1); !joined) return std::unexpected(joined.error());
-  auto run = impl_->make_run(std::move(request), std::move(*session), sampling,
-                             impl_->clock.now() - time);
+  auto run =
+      impl_->make_run(std::move(request), std::move(*session), sampling, impl_->clock.now() - time);
   const RunId id = run->id;
   impl_->expect_report(*run);
   impl_->inbox.put(StartRun{std::move(run)});

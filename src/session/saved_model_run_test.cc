@@ -78,10 +78,8 @@ class SavedModelRun : public ::testing::Test {
   }
 
   void check(const SamplingParams& sampling) {
-    const SessionConfig config{.max_generated = 90,
-                               .context_tokens = 1024,
-                               .constrained = true,
-                               .fast_forward = true};
+    const SessionConfig config{
+        .max_generated = 60, .context_tokens = 1024, .constrained = true, .fast_forward = true};
     Session session = *Session::create(
         engine_->vocabulary(), tools_,
         {{"user", "Count the lines of alpha.txt and count the lines of beta.txt."}}, config);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Saved sessions: wherever a session is saved, another one made of it goes on in the same way.
+#include "session/saved_session.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -15,7 +17,6 @@
 #include "base/sanitized.h"
 #include "cml/test_vocabulary.h"
 #include "oracle/oracle_test_support.h"
-#include "session/saved_session.h"
 
 namespace asynclm {
 namespace {
@@ -113,8 +114,7 @@ void play_and_save_everywhere(const Scripted& test, SessionConfig config,
         ASSERT_TRUE(std::ranges::equal(decode->draft, other.draft));
         ASSERT_EQ(decode->filter == nullptr, other.filter == nullptr);
         if (decode->filter != nullptr) {
-          ASSERT_TRUE(
-              std::ranges::equal(decode->filter->allowed(0), other.filter->allowed(0)));
+          ASSERT_TRUE(std::ranges::equal(decode->filter->allowed(0), other.filter->allowed(0)));
         }
       }
       first.step(rest, now);
@@ -226,8 +226,8 @@ TEST(SavedSession, ForgedValuesDoNoHarm) {
   }
   const Json good = session.save();
   const Json flat = good.flatten();
-  const std::vector<Json> values = {-1, 0, 1, 3, 255, 1'000'000'000, "x", Json(), true,
-                                    Json::array(), Json::object()};
+  const std::vector<Json> values = {
+      -1, 0, 1, 3, 255, 1'000'000'000, "x", Json(), true, Json::array(), Json::object()};
   int refused = 0;
   for (const auto& [path, value] : flat.items()) {
     if (path.starts_with("/context/") && path != "/context/3") continue;

@@ -72,8 +72,7 @@ Result<void> Session::Impl::add_tools(const std::vector<ToolSpec>& specs,
     auto validator = ArgumentValidator::compile(spec);
     if (!validator) return std::unexpected(validator.error());
     if (!tools.try_emplace(spec.name, Tool{spec, std::move(*validator)}).second) {
-      return fail(ErrorCode::invalid_argument,
-                  std::format("tool '{}' is listed twice", spec.name));
+      return fail(ErrorCode::invalid_argument, std::format("tool '{}' is listed twice", spec.name));
     }
   }
   return {};
@@ -96,8 +95,7 @@ Result<void> Session::Impl::write_prompt(const std::vector<ToolSpec>& specs,
       typed.front().content.emplace_back(TextSpan{std::move(message.content), Origin::system});
     } else if (message.role == "user" || message.role == "assistant") {
       const Origin origin = message.role == "user" ? Origin::user : Origin::assistant;
-      typed.push_back(
-          {std::move(message.role), {TextSpan{std::move(message.content), origin}}});
+      typed.push_back({std::move(message.role), {TextSpan{std::move(message.content), origin}}});
     } else {
       return fail(
           ErrorCode::invalid_argument,
@@ -190,8 +188,8 @@ void Session::progressed(CallKey key, std::string_view text, Time now) {
   if (key >= s.calls.size() || s.state == Impl::State::done || !s.async_plus()) return;
   const CallRecord& call = s.calls[key];
   if (!call.dispatched || call.outcome || call.id.empty()) return;
-  s.queue_interrupt({std::nullopt, call.id + " part", std::string(text), Origin::tool_result,
-                     call.delivery});
+  s.queue_interrupt(
+      {std::nullopt, call.id + " part", std::string(text), Origin::tool_result, call.delivery});
   s.after_input(now);
 }
 
@@ -206,20 +204,19 @@ Result<void> Session::interrupt(std::string_view source, std::string_view text, 
                 std::format("an interrupt comes from 'user' or 'agent:NAME', not from {}",
                             schema::shown(std::string(source))));
   }
-  if (s.state == Impl::State::done && (s.finish_reason == FinishReason::context_full ||
-                                       s.finish_reason == FinishReason::error)) {
+  if (s.state == Impl::State::done &&
+      (s.finish_reason == FinishReason::context_full || s.finish_reason == FinishReason::error)) {
     return fail(ErrorCode::invalid_argument,
                 std::format("the session has ended ({}) and cannot go on: start a new one",
                             to_string(s.finish_reason)));
   }
   s.queue.push_back({std::nullopt, std::string(source), std::string(text), Origin::user, delivery});
-  const bool opens_turn =
-      delivery != Delivery::silent &&
-      (s.state == Impl::State::draining || s.state == Impl::State::done);
-  auto taken = opens_turn      ? s.open_turn(now)
-               : s.queue_fits() ? Result<void>()
-                                : fail(ErrorCode::limit_exceeded,
-                                       "the message does not fit into the context");
+  const bool opens_turn = delivery != Delivery::silent &&
+                          (s.state == Impl::State::draining || s.state == Impl::State::done);
+  auto taken = opens_turn ? s.open_turn(now)
+               : s.queue_fits()
+                   ? Result<void>()
+                   : fail(ErrorCode::limit_exceeded, "the message does not fit into the context");
   if (!taken) {
     s.queue.pop_back();
     return taken;

@@ -43,8 +43,7 @@ void Session::Impl::reject(CallKey key, std::string reason, Time now) {
   call.outcome = Outcome::failed;
   call.result = std::move(reason);
   emit(now, CallCompleted{key});
-  queue_interrupt(
-      {key, call.id, "error: " + call.result, Origin::runtime, Delivery::interrupt});
+  queue_interrupt({key, call.id, "error: " + call.result, Origin::runtime, Delivery::interrupt});
 }
 
 // The block has no id under which an answer could be given without confusion.

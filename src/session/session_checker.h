@@ -265,11 +265,11 @@ class SessionChecker {
     if (const auto* decode = std::get_if<Decode>(&step)) return check_decode(session, *decode);
     waits_ = std::holds_alternative<Wait>(step);
     if (waits_) {
-      require(config_.awaits_messages ||
-                  std::ranges::any_of(session.calls(),
-                                  [](const CallRecord& call) {
-                                    return call.dispatched.has_value() && !call.outcome;
-                                  }),
+      require(config_.awaits_messages || std::ranges::any_of(session.calls(),
+                                                             [](const CallRecord& call) {
+                                                               return call.dispatched.has_value() &&
+                                                                      !call.outcome;
+                                                             }),
               "the session waits, but no call is running");
       return;
     }

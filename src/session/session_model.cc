@@ -98,10 +98,10 @@ void Session::Impl::fast_forward(Time now) {
 // What the rest of an argument may be.
 void Session::Impl::propose() {
   if (!config.drafts || state != State::generating || !monitor || !monitor->is_open()) return;
-  const std::size_t limit =
-      std::min({kMaxDraftTokens, static_cast<std::size_t>(parser.block_room()),
-                static_cast<std::size_t>(config.max_generated - (counts.generated - turn_began) - 1),
-                static_cast<std::size_t>(config.context_tokens) - context.size() - 1});
+  const std::size_t limit = std::min(
+      {kMaxDraftTokens, static_cast<std::size_t>(parser.block_room()),
+       static_cast<std::size_t>(config.max_generated - (counts.generated - turn_began) - 1),
+       static_cast<std::size_t>(config.context_tokens) - context.size() - 1});
   draft = monitor->draft(source.continuation(monitor->written()), limit);
 }
 

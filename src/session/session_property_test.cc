@@ -429,8 +429,8 @@ std::string play_graph(std::uint64_t seed) {
   const auto markers = config.spelled_markers ? Markers::spelled() : *Markers::find(words);
   Oracle oracle(words, markers, tools, random.chance(0.5) ? Policy::lpt : Policy::as_written);
   oracle.begin(task, *session);
-  World world(*session, tools, config,
-              {.late_duplicate = 0.3, .stray_start = 0.01, .reload = 0.01}, random);
+  World world(*session, tools, config, {.late_duplicate = 0.3, .stray_start = 0.01, .reload = 0.01},
+              random);
   std::string problem =
       world.run([&](const Session& s, std::span<const Token>) { return oracle.next(s); },
                 [&](CallKey key) {

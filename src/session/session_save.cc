@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A session as data and back. What can be made again from the tools and the vocabulary is not in it.
+// A session as data and back. What can be made again from the tools and the vocabulary is not in
+// it.
 #include <algorithm>
 #include <format>
 #include <utility>
@@ -78,10 +79,14 @@ CallRecord call_from(const Json& json) {
 }
 
 Json parser_json(const ParserState& state) {
-  return Json{{"place", state.place},    {"block_tokens", state.block_tokens},
-              {"id", state.id},          {"code", state.code},
-              {"buffer", state.buffer},  {"held", state.held},
-              {"thinking", state.thinking}, {"matched", state.matched}};
+  return Json{{"place", state.place},
+              {"block_tokens", state.block_tokens},
+              {"id", state.id},
+              {"code", state.code},
+              {"buffer", state.buffer},
+              {"held", state.held},
+              {"thinking", state.thinking},
+              {"matched", state.matched}};
 }
 
 ParserState parser_from(const Json& json) {
@@ -143,14 +148,15 @@ Json Session::Impl::save() const {
   out["state"] = enum_json(state);
   out["finish_reason"] = enum_json(finish_reason);
   out["context"] = context;
-  out["counts"] = {counts.prompt, counts.generated, counts.forced, counts.accepted, counts.injected};
+  out["counts"] = {counts.prompt, counts.generated, counts.forced, counts.accepted,
+                   counts.injected};
   out["turn_began"] = turn_began;
   out["parser"] = parser_json(parser.save());
   if (monitor && monitor->is_open()) {
-    out["block"] = Json{{"marker", enum_json(*monitor->opened_by())},
-                        {"calls", monitor->opened_with_calls()},
-                        {"tokens", std::vector<Token>(monitor->block().begin(),
-                                                      monitor->block().end())}};
+    out["block"] =
+        Json{{"marker", enum_json(*monitor->opened_by())},
+             {"calls", monitor->opened_with_calls()},
+             {"tokens", std::vector<Token>(monitor->block().begin(), monitor->block().end())}};
   }
   if (config.drafts) out["source"] = source.text();
   Json& call_list = out["calls"] = Json::array();
@@ -191,11 +197,10 @@ Result<Session> Session::load(const Vocabulary& vocabulary, std::vector<ToolSpec
     for (const auto& [name, parameters] : then.items()) {
       const auto tool = std::ranges::find(tools, name, &ToolSpec::name);
       if (tool == tools.end() || tool->parameters != parameters) {
-        return fail(ErrorCode::invalid_argument,
-                    std::format("the session was saved with other tools: {} {}",
-                                schema::shown(name), tool == tools.end()
-                                                         ? "is missing now"
-                                                         : "has other parameters now"));
+        return fail(
+            ErrorCode::invalid_argument,
+            std::format("the session was saved with other tools: {} {}", schema::shown(name),
+                        tool == tools.end() ? "is missing now" : "has other parameters now"));
       }
     }
     for (const ToolSpec& tool : tools) {
@@ -273,9 +278,9 @@ void Session::Impl::load(const Json& saved) {
   }
   for (CallKey key = 0; key < calls.size(); ++key) {
     if (calls[key].outcome || calls[key].dispatched) continue;
-    require(std::ranges::count(collected, key) + std::ranges::count(held, key, &WaitingCall::key) ==
-                1,
-            "an open call would never start");
+    require(
+        std::ranges::count(collected, key) + std::ranges::count(held, key, &WaitingCall::key) == 1,
+        "an open call would never start");
   }
   for (const Json& key : saved.at("named")) named.push_back(key_from(key));
   saved.at("wait_for_all").get_to(wait_for_all);
@@ -285,8 +290,7 @@ void Session::Impl::load(const Json& saved) {
   for (const Json& interrupt : saved.at("queue")) {
     const Json& call = interrupt.at("call");
     queue.push_back({call.is_null() ? std::nullopt : std::optional(key_from(call)),
-                     interrupt.at("id").get<std::string>(),
-                     interrupt.at("text").get<std::string>(),
+                     interrupt.at("id").get<std::string>(), interrupt.at("text").get<std::string>(),
                      enumerator(interrupt.at("origin"), Origin::tool_error),
                      enumerator(interrupt.at("delivery"), Delivery::silent)});
   }

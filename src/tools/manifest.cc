@@ -95,9 +95,9 @@ class ToolReader {
     }
     spec_.name = json_["name"];
     where_ += ": tool " + shown(json_["name"]);
-    static constexpr std::string_view kKeys[] = {
-        "name",     "description", "parameters", "estimate_ms", "timeout_ms",
-        "delivery", "idempotent",  "command",    "directory"};
+    static constexpr std::string_view kKeys[] = {"name",        "description", "parameters",
+                                                 "estimate_ms", "timeout_ms",  "delivery",
+                                                 "idempotent",  "command",     "directory"};
     for (const auto& [key, value] : json_.items()) {
       bool known = false;
       for (const std::string_view k : kKeys) known = known || k == key;

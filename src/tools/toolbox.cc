@@ -74,8 +74,8 @@ Result<Delivery> parse_delivery(std::string_view text) {
   for (const Delivery delivery : {Delivery::interrupt, Delivery::when_idle, Delivery::silent}) {
     if (to_string(delivery) == text) return delivery;
   }
-  return fail(ErrorCode::invalid_argument, "unknown delivery '" + std::string(text) +
-                                               "': use interrupt, when_idle or silent");
+  return fail(ErrorCode::invalid_argument,
+              "unknown delivery '" + std::string(text) + "': use interrupt, when_idle or silent");
 }
 
 const Toolbox::Impl::Entry* Toolbox::Impl::find(std::string_view name) const {
