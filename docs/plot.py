@@ -124,6 +124,7 @@ def main(path, out):
     for name, theme in THEMES.items():
         style = {
             "svg.hashsalt": "asynclm",  # the same input gives the same file
+            "svg.fonttype": "none", "font.family": ["sans-serif"],
             "figure.facecolor": theme["page"], "axes.facecolor": theme["page"], "savefig.facecolor": theme["page"],
             "legend.facecolor": theme["page"], "legend.edgecolor": theme["grid"], "axes.edgecolor": theme["grid"],
             "text.color": theme["ink"], "axes.labelcolor": theme["ink"], "axes.titlecolor": theme["ink"],

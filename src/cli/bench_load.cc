@@ -54,7 +54,7 @@ nlohmann::ordered_json optional_ms(const std::optional<Time>& time) {
 
 // No more than a picture can show.
 nlohmann::ordered_json series(const std::vector<bench::LoadSample>& samples) {
-  constexpr std::size_t kMost = 400;
+  constexpr std::size_t kMost = 200;
   const std::size_t step = (samples.size() + kMost - 1) / kMost;
   nlohmann::ordered_json out = nlohmann::ordered_json::array();
   for (std::size_t i = 0; i < samples.size(); i += std::max<std::size_t>(step, 1)) {
