@@ -417,10 +417,15 @@ class Run(ModelTest):
                   "parameters": {"type": "object", "properties": {}},
                   "command": ["rm", str(victim)]}
         tools = self.file("tools.json", manifest(f"print('{HOSTILE}')", more=[remove]))
-        # How well the model repeats such a text is another question: it may go on to the limit.
-        for report in self.in_all_modes(tools, "returned", finish=("stop", "length")):
-            self.assertEqual(report["calls"][0]["result"], HOSTILE)
-            self.assertTrue(victim.exists())
+        # What the model makes of such a text is another question: it may ask again, or go on to the limit.
+        for mode in ("sync", "sync-parallel", "async"):
+            with self.subTest(mode):
+                report = self.report("--tools", tools, "--mode", mode, "--max-tokens", 200, TASK)
+                self.assertIn(report["finish_reason"], ("stop", "length"), report)
+                self.assertEqual(report["calls"][0]["arguments"], {"path": "alpha.txt"})
+                for call in report["calls"]:
+                    self.assertEqual((call["name"], call["result"]), ("find_report", HOSTILE), report)
+                self.assertTrue(victim.exists())
 
     def test_plain_output(self):
         result = run("run", "--tools", self.tools("print('seven')"), TASK)

@@ -2,6 +2,7 @@
 // A run on the default model, saved at every token: loaded, it goes on with the same tokens.
 #include <algorithm>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <variant>
@@ -43,13 +44,14 @@ class SavedModelRun : public ::testing::Test {
     tools_ = {spec};
   }
 
-  // Until the session is done; before each token `at_token` is told. A call returns after ten
-  // tokens, or when the model waits for it.
+  // Until the session is done, or for so many tokens; before each token `at_token` is told. A call
+  // returns after ten tokens, or when the model waits for it.
   template <class AtToken>
-  void play(Session& session, const SamplingParams& sampling, Time now, AtToken at_token) {
+  void play(Session& session, const SamplingParams& sampling, Time now, int tokens,
+            AtToken at_token) {
     const auto sequence = engine_->create(sampling);
     ASSERT_TRUE(sequence) << sequence.error().message;
-    while (true) {
+    while (tokens > 0) {
       const Step step = session.step();
       if (std::holds_alternative<Done>(step)) break;
       const auto* decode = std::get_if<Decode>(&step);
@@ -73,6 +75,7 @@ class SavedModelRun : public ::testing::Test {
       const auto done = engine_->decode({&item, 1}, {&sampled, 1});
       ASSERT_TRUE(done) << done.error().message;
       session.decoded(sampled, now += from_ms(1));
+      --tokens;
     }
     engine_->drop(*sequence);
   }
@@ -84,7 +87,7 @@ class SavedModelRun : public ::testing::Test {
         engine_->vocabulary(), tools_,
         {{"user", "Count the lines of alpha.txt and count the lines of beta.txt."}}, config);
     std::vector<SavedPoint> points;
-    play(session, sampling, Time{}, [&](SequenceId sequence, Time now) {
+    play(session, sampling, Time{}, kToTheEnd, [&](SequenceId sequence, Time now) {
       const auto bytes = engine_->save_sampler(sequence);
       ASSERT_TRUE(bytes);
       const auto sampler = saved_sampler(*bytes);
@@ -95,18 +98,24 @@ class SavedModelRun : public ::testing::Test {
     });
     EXPECT_GT(points.size(), 10U);
     EXPECT_GE(session.calls().size(), 1U);
+    const std::span<const Token> whole = session.context();
     // Sanitizers are ten times slower.
     for (std::size_t i = 0; i < points.size(); i += kSanitized ? 9 : 1) {
       const auto opened = open_session(points[i].session);
       ASSERT_TRUE(opened) << opened.error().message;
       auto loaded = Session::load(engine_->vocabulary(), tools_, *opened);
       ASSERT_TRUE(loaded) << loaded.error().message;
-      play(*loaded, points[i].sampling, points[i].now, [](SequenceId, Time) {});
-      ASSERT_TRUE(std::ranges::equal(loaded->context(), session.context())) << "saved at " << i;
-      ASSERT_EQ(loaded->answer(), session.answer());
+      const bool to_the_end = i % 9 == 0;
+      play(*loaded, points[i].sampling, points[i].now, to_the_end ? kToTheEnd : 6,
+           [](SequenceId, Time) {});
+      const std::span<const Token> context = loaded->context();
+      ASSERT_LE(context.size(), whole.size()) << "saved at " << i;
+      ASSERT_TRUE(std::ranges::equal(context, whole.first(context.size()))) << "saved at " << i;
+      ASSERT_TRUE(!to_the_end || loaded->answer() == session.answer());
     }
   }
 
+  static constexpr int kToTheEnd = 1 << 20;
   std::unique_ptr<Engine> engine_;
   std::vector<ToolSpec> tools_;
 };
