@@ -25,10 +25,10 @@ Result<LoadResult> run_arm(std::int32_t sequences, ResidencyPolicy policy, Time 
                                    .max_sequences = sequences,
                                    .threads = 1});
   EXPECT_TRUE(engine);
-  const LoadOptions options{.sessions = 6,
+  const LoadOptions options{.sessions = 4,
                             .arrivals_per_s = 1000,
                             .tool_median_s = limit > Time{} ? 30.0 : 0.05,
-                            .max_generated = 100};
+                            .max_generated = 40};
   return run_load(std::move(*engine), work_of(3), options, {.policy = policy, .limit = limit});
 }
 
@@ -66,21 +66,21 @@ TEST(LoadBench, AllSessionsEndUnderEachPolicy) {
        {ResidencyPolicy::keep, ResidencyPolicy::paper, ResidencyPolicy::ours}) {
     const auto result = run_arm(2, policy, {});
     ASSERT_TRUE(result) << to_string(policy) << ": " << result.error().message;
-    EXPECT_EQ(result->completed, 6) << to_string(policy);
+    EXPECT_EQ(result->completed, 4) << to_string(policy);
     EXPECT_EQ(result->cancelled, 0);
     EXPECT_GT(result->calls, 0);
-    EXPECT_EQ(result->completions.size(), 6U);
+    EXPECT_EQ(result->completions.size(), 4U);
     EXPECT_TRUE(std::ranges::is_sorted(result->completions));
     EXPECT_EQ(completion_quantile(*result, 1), result->completions.back());
     EXPECT_FALSE(result->samples.empty());
-    EXPECT_EQ(result->metrics.started, 6);
+    EXPECT_EQ(result->metrics.started, 4);
   }
 }
 
 TEST(LoadBench, WhatDoesNotEndWithinTheLimitIsCancelled) {
   const auto result = run_arm(1, ResidencyPolicy::keep, std::chrono::milliseconds(300));
   ASSERT_TRUE(result) << result.error().message;
-  EXPECT_EQ(result->completed + result->cancelled, 6);
+  EXPECT_EQ(result->completed + result->cancelled, 4);
   EXPECT_GT(result->cancelled, 0);
   EXPECT_EQ(completion_quantile(*result, 1), std::nullopt);
 }
