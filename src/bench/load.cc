@@ -52,7 +52,7 @@ class SlowTools {
     std::unique_lock lock(mutex_);
     Random random(options_.seed ^ (hash_text(call) + made_[call]++));
     const double seconds = draw_log_normal(random, options_.tool_median_s, options_.tool_sigma);
-    never_.wait_for(lock, stop, from_seconds(seconds), [] { return false; });
+    never_.wait_for(lock, std::move(stop), from_seconds(seconds), [] { return false; });
     const auto known = results_.find(call);
     return known == results_.end() || known->second.empty() ? "done" : known->second;
   }

@@ -17,6 +17,7 @@ Session::~Session() = default;
 Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
 
+// Callers hand their tools over. NOLINTNEXTLINE(performance-unnecessary-value-param)
 Result<Session> Session::create(const Vocabulary& vocabulary, std::vector<ToolSpec> tools,
                                 std::vector<Message> messages, const SessionConfig& config,
                                 std::shared_ptr<CallGrammar> grammar) {
