@@ -456,7 +456,9 @@ class Run(ModelTest):
             result = run("run", "--mode", "sync", "--json", "--tools", tools, *flags, TASK)
             report = json.loads(result.stdout)
             tokens = report["tokens"]
-            self.assertEqual(tokens["accepted"] == 0, "--no-drafts" in flags, tokens)
+            # With drafts there may be none all the same: where they do not pay on this machine, they stop.
+            if "--no-drafts" in flags:
+                self.assertEqual(tokens["accepted"], 0, tokens)
             self.assertEqual(tokens["forced"] == 0, "--no-fast-forward" in flags, tokens)
             calls = [(call["name"], json.dumps(call["arguments"])) for call in report["calls"]]
             seen.add((report["answer"], *calls, tokens["generated"] + tokens["forced"]))
