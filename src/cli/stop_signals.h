@@ -3,7 +3,7 @@
 // second ends the process and the programs that it runs at once.
 #pragma once
 
-struct termios;
+struct termios;  // NOLINT(readability-identifier-naming): the system's
 
 namespace asynclm {
 
