@@ -4,11 +4,13 @@
 // model: whatever it makes of it.
 //
 //   three_agents [--trace FILE] [--model FILE]
+#include <algorithm>
 #include <functional>
 #include <iostream>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -28,10 +30,16 @@ namespace {
 
 using namespace asynclm;
 
+// What an agent of the play says when an interrupt with that id is in its context ("": at once).
+// Until then it traps: what it waits for may come before or after it is paused.
+struct Line {
+  std::string awaited, words;
+};
+
 struct Agent {
   std::string name, task;
   std::vector<std::string> tools;
-  std::string part;  // what it writes in the play
+  std::vector<Line> part;
 };
 
 const std::vector<Agent>& agents() {
@@ -39,20 +47,23 @@ const std::vector<Agent>& agents() {
       {"planner",
        "Find out the total of stock.csv with the help of the others, and write it into the report.",
        {"write_report"},
-       "I need the numbers first."
-       "[CALL]ask[HEAD]send(to=\"reader\", text=\"Send the numbers of stock.csv to calculator.\")"
-       "[END][TRAP]"
-       "[CALL]report[HEAD]write_report(total=42)[END][TRAP]The report says 42."},
+       {{"",
+         "I need the numbers first."
+         "[CALL]ask[HEAD]send(to=\"reader\", text=\"Send the numbers of stock.csv to "
+         "calculator.\")[END]"},
+        {"agent:calculator", "[CALL]report[HEAD]write_report(total=42)[END]"},
+        {"report", "The report says 42."}}},
       {"reader",
        "Read files for the others.",
        {"read_numbers"},
-       "[TRAP][CALL]numbers[HEAD]read_numbers(file=\"stock.csv\")[END][TRAP]"
-       "[CALL]give[HEAD]send(to=\"calculator\", text=\"12 and 30, for planner\")[END]Sent."},
+       {{"agent:planner", "[CALL]numbers[HEAD]read_numbers(file=\"stock.csv\")[END]"},
+        {"numbers",
+         "[CALL]give[HEAD]send(to=\"calculator\", text=\"12 and 30, for planner\")[END]Sent."}}},
       {"calculator",
        "Add numbers for the others.",
        {"add_numbers"},
-       "[TRAP][CALL]sum[HEAD]add_numbers(first=12, second=30)[END][TRAP]"
-       "[CALL]give[HEAD]send(to=\"planner\", text=\"The total is 42.\")[END]Sent."},
+       {{"agent:reader", "[CALL]sum[HEAD]add_numbers(first=12, second=30)[END]"},
+        {"sum", "[CALL]give[HEAD]send(to=\"planner\", text=\"The total is 42.\")[END]Sent."}}},
   };
   return all;
 }
@@ -93,13 +104,31 @@ Result<Toolbox> make_tools() {
   return box;
 }
 
+FakeScript play(const FakeVocabulary& vocabulary, const std::vector<Line>& part) {
+  return [&vocabulary, &part, line = std::size_t{0}, said = std::size_t{0}](
+             std::span<const Token> context, std::span<const Token> /*banned*/) mutable {
+    while (line < part.size()) {
+      const auto& [awaited, words] = part[line];
+      const std::vector<Token> interrupt =
+          encode_with_controls(vocabulary, "[INTR]" + awaited + "[HEAD]");
+      if (!awaited.empty() && std::ranges::search(context, interrupt).empty()) {
+        return vocabulary.control("[TRAP]");
+      }
+      const std::vector<Token> tokens = encode_with_controls(vocabulary, words);
+      if (said < tokens.size()) return tokens[said++];
+      ++line;
+      said = 0;
+    }
+    return vocabulary.control("<|end_of_text|>");
+  };
+}
+
 // An engine that plays each agent's part, in the order in which they start.
 std::unique_ptr<Engine> make_stage() {
   static const FakeVocabulary vocabulary;
   FakeEngineOptions options;
   options.scripts = [next = std::size_t{0}](SequenceId) mutable {
-    const std::string& part = agents()[next++ % agents().size()].part;
-    return play(encode_with_controls(vocabulary, part), vocabulary.control("<|end_of_text|>"));
+    return play(vocabulary, agents()[next++ % agents().size()].part);
   };
   return std::make_unique<FakeEngine>(vocabulary, std::move(options));
 }
