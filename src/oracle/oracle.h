@@ -53,6 +53,9 @@ inline constexpr Time kTimePerToken = from_ms(10);
 // The task's calls that have to return before this one, in their order.
 [[nodiscard]] std::vector<std::size_t> needs_of(const TaskCall& call);
 
+// Whether another call of the task is to be made if the call `index` fails.
+[[nodiscard]] bool is_tried_again(const Task& task, std::size_t index);
+
 // A result is text; for a parameter that is a number it is the number it spells.
 [[nodiscard]] Json result_as_argument(const std::string& text, const ToolSpec& tool,
                                       const std::string& parameter);
@@ -102,7 +105,6 @@ class Oracle {
   [[nodiscard]] bool is_callable(const Session& session, std::size_t index) const;
   [[nodiscard]] bool is_asked(std::size_t index) const;
   [[nodiscard]] bool is_withdrawn(std::size_t index) const;
-  [[nodiscard]] bool is_tried_again(std::size_t index) const;
   [[nodiscard]] bool cancel_withdrawn(const Session& session);
   [[nodiscard]] bool write_not_possible();
   // The task's call `index` if its result was delivered, else null.
