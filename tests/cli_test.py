@@ -931,8 +931,8 @@ class Dataset(ModelTest):
 
 class Demo(ModelTest):
     def test_all_modes(self):
-        # What a model of this size gets right changes with the files' sizes and with when results arrive, so not all of it
-        # is demanded here; `./dev run` shows it.
+        # What a model of this size gets right changes with the files' sizes and with when results arrive, which a
+        # sanitizer moves too: one call in each mode may be wrong here; `./dev run` shows whether all are right.
         result = run("run", "--compare", "--json")
         self.assertIn(result.returncode, (0, 1), result)  # 1: some call failed
         runs = json.loads(result.stdout)["runs"]
@@ -943,7 +943,7 @@ class Demo(ModelTest):
                 self.assertEqual(report["finish_reason"], "stop")
                 right += sum(call["outcome"] == "returned" for call in report["calls"])
         self.assertIn("25997", runs[0]["answer"])  # primes below 300000
-        self.assertGreaterEqual(right, 9, [report["answer"] for report in runs])
+        self.assertGreaterEqual(right, 12, [report["answer"] for report in runs])
 
 
 if __name__ == "__main__":

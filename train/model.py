@@ -50,7 +50,7 @@ class Config:
 CONFIGS = {
     "tiny": Config(dim=64, layers=2, heads=2, kv_heads=1, ffn=128),  # for tests
     "nano": Config(),
-    "nano4": Config(rotated=1.0, rope_base=1e4),  # the default model's versions 1 to 4
+    "nano4": Config(rotated=1.0, rope_base=1e4),  # the default model's versions 1 to 6
     "nano64": Config(heads=3, kv_heads=3),
     "micro": Config(dim=256, layers=8, heads=8, kv_heads=8, ffn=704),
 }
