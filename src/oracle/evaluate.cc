@@ -274,7 +274,7 @@ Result<EvaluatedRun> evaluate(Engine& engine, TaskSequence sequence, const std::
     }
   };
   const auto report =
-      simulate(*session, engine, *id, Time{}, kEvaluationCosts, tool, observer, said_by_user(task));
+      simulate(*session, engine, *id, Time{}, {.costs = kEvaluationCosts}, tool, observer, said_by_user(task));
   engine.drop(*id);
   if (!report) return std::unexpected(report.error());
 

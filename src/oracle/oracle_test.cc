@@ -287,7 +287,7 @@ TEST(Simulator, SaysWhenItCannotGoOn) {
   FakeEngine engine(vocabulary);
   const SequenceId sequence = *engine.create({});
   engine.script(sequence, play({}, kNoToken));
-  const auto report = simulate(*session, engine, sequence, {}, kCosts, {});
+  const auto report = simulate(*session, engine, sequence, {}, {.costs = kCosts}, {});
   ASSERT_FALSE(report);
   EXPECT_EQ(report.error().code, ErrorCode::engine);
 }
@@ -298,7 +298,7 @@ TEST(Simulator, LongAppendsAreCutToBatches) {
   FakeEngine engine(vocabulary, {.max_batch_tokens = 7});
   const SequenceId sequence = *engine.create({});
   engine.script(sequence, play({'h', 'i'}, vocabulary.control("<|end_of_text|>")));
-  const auto report = simulate(*session, engine, sequence, {}, kCosts, {});
+  const auto report = simulate(*session, engine, sequence, {}, {.costs = kCosts}, {});
   ASSERT_TRUE(report) << report.error().message;
   EXPECT_EQ(session->answer(), "hi");
   EXPECT_EQ(spelled(vocabulary, engine.tokens(sequence)) + "<|end_of_text|>",

@@ -114,7 +114,7 @@ inline OracleRun run_oracle(Mode mode, const std::vector<ToolSpec>& tools,
       if (interrupt != nullptr && interrupt->id == kUserSource) oracle.hear();
     };
     const auto report =
-        simulate(*session, engine, sequence, out.end, costs, tool, observer, said_by_user(task));
+        simulate(*session, engine, sequence, out.end, {.costs = costs}, tool, observer, said_by_user(task));
     if (!report) {
       out.error = report.error();
       return out;
