@@ -23,6 +23,7 @@ struct BfclArm {
   bool fast_forward = false, drafts = false;
   OracleHabits habits{.reports = false};
   Policy policy = Policy::lpt;
+  bool random_order = false;  // in place of the policy
 };
 
 inline constexpr std::array<BfclArm, 9> kBfclArms = {{

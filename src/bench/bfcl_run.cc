@@ -37,7 +37,7 @@ class Run {
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
 
-  Result<BfclRun> run(DraftPolicy& drafts, Random* order);
+  Result<BfclRun> run(DraftPolicy& drafts, Random& random);
 
  private:
   [[nodiscard]] Result<Session> open() const;
@@ -247,7 +247,7 @@ void Run::count_tokens() {
   }
 }
 
-Result<BfclRun> Run::run(DraftPolicy& drafts, Random* order) {
+Result<BfclRun> Run::run(DraftPolicy& drafts, Random& random) {
   const Vocabulary& vocabulary = model_.engine->vocabulary();
   const std::vector<ToolSpec>& tools = sample_.sequence.tools;
   const auto markers = Markers::find(vocabulary);
@@ -269,9 +269,9 @@ Result<BfclRun> Run::run(DraftPolicy& drafts, Random* order) {
       }
     }
     std::optional<std::vector<double>> ranks;
-    if (order != nullptr) {
+    if (arm_.random_order) {
       ranks.emplace(task.calls.size());
-      std::ranges::generate(*ranks, [&] { return order->uniform(); });
+      std::ranges::generate(*ranks, [&] { return random.uniform(); });
     }
     oracle_->begin(task, *session_, std::move(ranks));
     if (auto ok = run_task(task); !ok) return std::unexpected(ok.error());
@@ -317,8 +317,8 @@ BfclModel forced_model(std::unique_ptr<Engine> engine) {
 }
 
 Result<BfclRun> run_bfcl(BfclModel& model, const BfclSample& sample, const BfclArm& arm,
-                         DraftPolicy& drafts, Random* order) {
-  return Run(model, sample, arm).run(drafts, order);
+                         DraftPolicy& drafts, Random& random) {
+  return Run(model, sample, arm).run(drafts, random);
 }
 
 }  // namespace asynclm::bench

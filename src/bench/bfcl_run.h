@@ -66,11 +66,11 @@ struct BfclRun {
   std::vector<BfclCall> calls;
 };
 
-// `drafts`: of this arm. `order`: the calls come in a random order, in place of the arm's policy.
-// Errors: internal, if the oracle's tokens are not taken as its calls (the schema or the grammar
-// does not allow them); whatever the engine says.
+// `drafts`: of this arm. `random`: for an arm of random order. Errors: internal, if the oracle's
+// tokens are not taken as its calls (the schema or the grammar does not allow them); whatever the
+// engine says.
 [[nodiscard]] Result<BfclRun> run_bfcl(BfclModel& model, const BfclSample& sample,
                                        const BfclArm& arm, DraftPolicy& drafts,
-                                       Random* order = nullptr);
+                                       Random& random);
 
 }  // namespace asynclm::bench
