@@ -172,8 +172,15 @@ Result<std::vector<bench::BfclArm>> BenchBfclCommand::chosen_arms() const {
   if (!arms.empty()) return find_arms(arms);
   std::vector<std::string> names;
   for (const bench::BfclArm& arm : bench::kBfclArms) {
-    // What a real server adds to a request is not known here, so its cache alone is no arm.
-    if (arm.name == "async-naive-cached" && kind == "forced") continue;
+    // Where a request or a prompt's tokens take no time beyond the rest, these are the arms that
+    // they are named after.
+    const bool prompts_cost = bench_model_->how.measured ||
+                              bench_model_->how.costs.per_appended_token > Time{};
+    if (arm.name == "async-naive-cached" &&
+        (bench_model_->per_request == Time{} || !prompts_cost)) {
+      continue;
+    }
+    if (arm.documents && !prompts_cost) continue;
     names.emplace_back(arm.name);
   }
   return find_arms(names);
