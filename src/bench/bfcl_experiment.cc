@@ -72,9 +72,8 @@ Result<BfclResults> run_arms(BfclModel& model, const BfclWorkload& workload,
     }
   }
   if (results.samples.empty()) {
-    return fail(ErrorCode::invalid_argument,
-                std::format("no sample of {} can be run: {}", workload.name,
-                            results.skipped.front()));
+    return fail(ErrorCode::unsupported, std::format("no sample of {} can be run: {}", workload.name,
+                                                    results.skipped.front()));
   }
   return results;
 }

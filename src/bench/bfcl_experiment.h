@@ -34,7 +34,7 @@ struct BfclResults {
 };
 
 // Where the model is measured, the first sample is run once in each arm before it counts.
-// invalid_argument if no sample can be run; the message has the first reason.
+// unsupported if no sample can be run; the message has the first reason.
 [[nodiscard]] Result<BfclResults> run_arms(BfclModel& model, const BfclWorkload& workload,
                                            std::span<const BfclArm> arms,
                                            const BfclOptions& options);

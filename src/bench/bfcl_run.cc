@@ -120,17 +120,19 @@ void Run::note_steps(const SimulationReport& report) {
     out_.calls[key].name = session_->calls()[key].name;
   }
   std::optional<Time> begun;
-  Time write{};
+  Time write{}, taking_in{};
   for (const SimulatedStep& step : report.steps) {
     if (!begun) {
       begun = step.begun;
-      write = Time{};
+      write = taking_in = Time{};
     }
+    if (step.is_new_request) taking_in += step.took - std::min(fastest, step.took);
     write += step.is_new_request ? std::min(fastest, step.took) : step.took;
     if (step.wrote) {
       writes_[*step.wrote] = write;
       out_.calls[*step.wrote].begun = *begun;
       out_.calls[*step.wrote].written = step.begun + step.took;
+      out_.calls[*step.wrote].taking_in = taking_in;
     }
     if (step.wrote || step.paused) begun = std::nullopt;
   }

@@ -47,6 +47,8 @@ struct BfclModel {
 struct BfclCall {
   std::string name;
   Time begun{}, written{}, started{}, returned{}, delivered{};
+  // From begun to written, what was no writing: a new request, a prompt computed again, results.
+  Time taking_in{};
 };
 
 struct BfclRun {

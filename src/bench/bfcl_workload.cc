@@ -5,7 +5,9 @@
 #include <chrono>
 #include <cmath>
 #include <cstddef>
+#include <filesystem>
 #include <format>
+#include <system_error>
 #include <utility>
 
 #include "oracle/traces.h"
@@ -35,10 +37,28 @@ std::string documents_of(const std::vector<ToolSpec>& tools) {
   return text;
 }
 
+// Of the two files that it can be; the first where there is none.
+std::string path_of(const std::string& folder, const BfclSource& source) {
+  namespace fs = std::filesystem;
+  std::string path = std::format("{}/{}.jsonl", folder, source.file);
+  std::error_code none;
+  if (source.upstream.empty() || fs::exists(path, none)) return path;
+  const std::string end = std::format("_{}.json", source.upstream);
+  for (const auto& entry : fs::directory_iterator(folder, none)) {
+    const std::string name = entry.path().filename().string();
+    // BFCL_v4_parallel.json, and not BFCL_v4_live_parallel.json.
+    if (name.starts_with("BFCL_v") && name.ends_with(end) &&
+        name.find('_', std::string_view("BFCL_v").size()) == name.size() - end.size()) {
+      return entry.path().string();
+    }
+  }
+  return path;
+}
+
 }  // namespace
 
 Result<BfclWorkload> load_bfcl(const std::string& folder, const BfclSource& source) {
-  const std::string path = std::format("{}/{}.jsonl", folder, source.file);
+  const std::string path = path_of(folder, source);
   auto traces = load_traces(path);
   if (!traces) return std::unexpected(traces.error());
   BfclWorkload workload{.name = source.name, .samples = {}};
@@ -67,6 +87,17 @@ Result<BfclWorkload> load_bfcl(const std::string& folder, const BfclSource& sour
     return fail(ErrorCode::invalid_argument, path + " has no sample with a call");
   }
   return workload;
+}
+
+void keep_called_tools(BfclWorkload& workload) {
+  for (BfclSample& sample : workload.samples) {
+    std::erase_if(sample.sequence.tools, [&](const ToolSpec& tool) {
+      return std::ranges::none_of(sample.sequence.tasks, [&](const Task& task) {
+        return std::ranges::contains(task.calls, tool.name, &TaskCall::tool);
+      });
+    });
+    sample.documents = documents_of(sample.sequence.tools);
+  }
 }
 
 void scale_times(BfclWorkload& workload, double factor) {

@@ -17,7 +17,7 @@ class BfclWorkloads : public TraceFolder {
   }
 };
 
-constexpr BfclSource kOneTurn{.name = "one", .file = "one", .says = ""};
+constexpr BfclSource kOneTurn{.name = "one", .file = "one", .upstream = "one", .says = ""};
 
 TEST_F(BfclWorkloads, WhatReturnsNothingReturnsTheStandIn) {
   (void)write("one.jsonl", std::string(kTrace) + "\n");
@@ -30,6 +30,8 @@ TEST_F(BfclWorkloads, WhatReturnsNothingReturnsTheStandIn) {
   EXPECT_EQ(call.result.text, kStandInResult);
   EXPECT_EQ(call.duration, from_ms(40));
   EXPECT_TRUE(sample.documents.contains("\"music_play\"")) << sample.documents;
+  keep_called_tools(*workload);
+  EXPECT_EQ(sample.sequence.tools.size(), 1U);
   scale_times(*workload, 0.01);
   EXPECT_EQ(call.duration, from_ms(0.4));
   EXPECT_EQ(sample.sequence.tools.front().estimate, std::chrono::milliseconds(1));
@@ -48,16 +50,22 @@ constexpr const char* kParts =
     R"({"user": "c", "calls": [{"name": "one", "args": {}}]}]})"
     "\n";
 constexpr const char* kClassA =
-    R"({"A": [{"name": "one", "parameters": {"type": "object", "properties": {}}}]})";
+    R"({"A": [{"name": "one", "parameters": {"type": "object", "properties": {}}},)"
+    R"( {"name": "other", "parameters": {"type": "object", "properties": {}}}]})";
 
 TEST_F(BfclWorkloads, ConversationsAreRunAsAWholeOrBegun) {
   (void)write("multi_turn_functions.json", kClassA);
   (void)write("turns.jsonl", kTurns);
-  const auto whole = load({.name = "w", .file = "turns", .says = ""});
+  const auto whole = load({.name = "w", .file = "turns", .upstream = "", .says = ""});
   ASSERT_TRUE(whole) << whole.error().message;
   ASSERT_EQ(whole->samples.at(0).sequence.tasks.size(), 2U);
   EXPECT_EQ(whole->samples[0].sequence.tasks[1].user, "last");
-  const auto first = load({.name = "f", .file = "turns", .says = "", .first_turn_only = true});
+  EXPECT_EQ(whole->samples[0].sequence.tools.size(), 2U);
+  BfclWorkload called = *whole;
+  keep_called_tools(called);
+  EXPECT_EQ(called.samples[0].sequence.tools.size(), 1U);
+  EXPECT_FALSE(called.samples[0].documents.contains("other"));
+  const auto first = load({.name = "f", .file = "turns", .upstream = "", .says = "", .first_turn_only = true});
   ASSERT_TRUE(first) << first.error().message;
   EXPECT_EQ(first->samples.at(0).sequence.tasks.size(), 1U);
 }
@@ -66,7 +74,7 @@ TEST_F(BfclWorkloads, TasksSideBySideCanBeSaidOneAfterAnother) {
   (void)write("multi_turn_functions.json", kClassA);
   (void)write("parts.jsonl", kParts);
   const auto workload =
-      load({.name = "a", .file = "parts", .says = "", .arrivals = from_ms(200)});
+      load({.name = "a", .file = "parts", .upstream = "", .says = "", .arrivals = from_ms(200)});
   ASSERT_TRUE(workload) << workload.error().message;
   const Task& task = workload->samples.at(0).sequence.tasks.front();
   EXPECT_EQ(task.user, "a");
@@ -80,6 +88,14 @@ TEST_F(BfclWorkloads, TasksSideBySideCanBeSaidOneAfterAnother) {
   EXPECT_EQ(task.calls[3].asked_by, 1U);
 }
 
+TEST_F(BfclWorkloads, TheLeaderboardsOwnFileIsFound) {
+  (void)write("BFCL_v4_live_one.json", "no JSON");
+  (void)write("BFCL_v4_one.json", std::string(kTrace) + "\n");
+  const auto workload = load(kOneTurn);
+  ASSERT_TRUE(workload) << workload.error().message;
+  EXPECT_EQ(workload->samples.at(0).id, "p_0");
+}
+
 TEST_F(BfclWorkloads, WhatIsNotThereIsSaid) {
   const auto missing = load(kOneTurn);
   ASSERT_FALSE(missing);
@@ -90,7 +106,7 @@ TEST_F(BfclWorkloads, WhatIsNotThereIsSaid) {
   ASSERT_FALSE(empty);
   EXPECT_TRUE(empty.error().message.contains("no sample with a call")) << empty.error().message;
   (void)write("one.jsonl", std::string(kTrace) + "\n");
-  const auto alone = load({.name = "a", .file = "one", .says = "", .arrivals = from_ms(0)});
+  const auto alone = load({.name = "a", .file = "one", .upstream = "", .says = "", .arrivals = from_ms(0)});
   ASSERT_FALSE(alone);
   EXPECT_TRUE(alone.error().message.contains("side by side")) << alone.error().message;
 }

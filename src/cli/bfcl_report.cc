@@ -111,6 +111,7 @@ Json bfcl_timeline(const BfclResults& results, std::size_t sample) {
     for (const bench::BfclCall& call : run.calls) {
       calls.push_back({{"name", call.name},
                        {"begun_ms", rounded(to_ms(call.begun))},
+                       {"taking_in_ms", rounded(to_ms(call.taking_in))},
                        {"written_ms", rounded(to_ms(call.written))},
                        {"started_ms", rounded(to_ms(call.started))},
                        {"returned_ms", rounded(to_ms(call.returned))},
