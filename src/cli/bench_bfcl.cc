@@ -326,6 +326,7 @@ Result<void> BenchBfclCommand::run_timeline(const bench::BfclSource& source) {
 }
 
 Result<void> BenchBfclCommand::run_parts() {
+  if (const auto chosen = chosen_arms(); !chosen) return std::unexpected(chosen.error());
   for (const std::string& name : workloads) {
     if (std::ranges::contains(bench::kBfclSources, name, &bench::BfclSource::name)) continue;
     std::string names;
