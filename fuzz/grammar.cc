@@ -33,7 +33,7 @@ void run(std::string_view input) {
   auto grammar = Grammar::compile({tool}, {.canonical_order = canonical});
   if (!grammar || !grammar->has_calls()) return;
   const auto validator = ArgumentValidator::compile(tool);
-  Automaton automaton(std::make_shared<const Grammar>(std::move(*grammar)), false);
+  Automaton automaton(std::make_shared<const Grammar>(std::move(*grammar)), Automaton::Naming::no);
   Automaton::State state = automaton.call();
   state = automaton.step(state, 'a');
   state = automaton.step(state, symbol_of(Marker::head));

@@ -89,6 +89,7 @@ struct Metrics {
   std::int64_t prefetches = 0;  // of swaps_in and recomputes: begun before the result was there
   std::int64_t lost = 0;        // saved ones that could not be read again: recomputed
 
+  Histogram decode_call;  // how long they took
   Histogram queue_time;   // from start to a sequence
   Histogram first_token;  // from start to the first token
   Histogram token_gap;    // between decode calls that gave one session a token

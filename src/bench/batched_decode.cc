@@ -11,6 +11,8 @@
 
 #include <asynclm/runtime.h>
 
+#include "engine/forwarding_engine.h"
+
 namespace asynclm::bench {
 namespace {
 
@@ -21,49 +23,22 @@ struct FullStep {
 };
 
 // Notes when the engine's calls begin and end, and bans what would end a text.
-class TextEngine final : public Engine {
+class TextEngine final : public ForwardingEngine {
  public:
   TextEngine(std::unique_ptr<Engine> engine, const BatchedDecodeTask& task,
              std::vector<FullStep>& steps)
-      : engine_(std::move(engine)),
+      : ForwardingEngine(std::move(engine)),
         sessions_(static_cast<std::size_t>(task.sessions)),
         steps_(steps) {
     steps_.reserve(static_cast<std::size_t>(task.generated_tokens));
     items_.reserve(sessions_);
-    const Vocabulary& vocabulary = engine_->vocabulary();
-    for (Token token = 0; token < vocabulary.size(); ++token) {
-      if (vocabulary.is_control(token) || vocabulary.is_end_of_generation(token)) {
+    for (Token token = 0; token < vocabulary().size(); ++token) {
+      if (vocabulary().is_control(token) || vocabulary().is_end_of_generation(token)) {
         controls_.push_back(token);
       }
     }
   }
 
-  [[nodiscard]] const EngineInfo& info() const override { return engine_->info(); }
-  [[nodiscard]] const Vocabulary& vocabulary() const override { return engine_->vocabulary(); }
-  [[nodiscard]] Result<SequenceId> create(const SamplingParams& params) override {
-    return engine_->create(params);
-  }
-  [[nodiscard]] Result<SequenceId> fork(SequenceId sequence) override {
-    return engine_->fork(sequence);
-  }
-  void drop(SequenceId sequence) override { engine_->drop(sequence); }
-  [[nodiscard]] std::int32_t length(SequenceId sequence) const override {
-    return engine_->length(sequence);
-  }
-  [[nodiscard]] Result<std::vector<std::byte>> save(SequenceId sequence) const override {
-    return engine_->save(sequence);
-  }
-  [[nodiscard]] Result<void> restore(SequenceId sequence,
-                                     std::span<const std::byte> state) override {
-    return engine_->restore(sequence, state);
-  }
-  [[nodiscard]] Result<std::vector<std::byte>> save_sampler(SequenceId sequence) const override {
-    return engine_->save_sampler(sequence);
-  }
-  [[nodiscard]] Result<void> restore_tokens(SequenceId sequence,
-                                            std::span<const std::byte> state) override {
-    return engine_->restore_tokens(sequence, state);
-  }
   [[nodiscard]] Result<void> decode(std::span<const DecodeItem> items,
                                     std::span<Token> sampled) override {
     items_.assign(items.begin(), items.end());
@@ -73,15 +48,13 @@ class TextEngine final : public Engine {
       full = full && item.sample && item.append.size() == 1 && item.draft.empty();
     }
     const std::chrono::steady_clock::time_point from = std::chrono::steady_clock::now();
-    Result<void> done = engine_->decode(items_, sampled);
+    Result<void> done = inner().decode(items_, sampled);
     if (full) steps_.push_back({calls_, from, std::chrono::steady_clock::now()});
     ++calls_;
     return done;
   }
-  void request_abort() noexcept override { engine_->request_abort(); }
 
  private:
-  std::unique_ptr<Engine> engine_;
   std::size_t sessions_;
   std::vector<FullStep>& steps_;
   std::vector<Token> controls_;

@@ -23,19 +23,19 @@ constexpr std::size_t kMaxSearched = 12;
 constexpr std::int32_t kEndlessContext = 1 << 20;
 
 // One sample in one arm.
-class Run {
+class SampleRun {
  public:
-  Run(BfclModel& model, const BfclSample& sample, const BfclArm& arm)
+  SampleRun(BfclModel& model, const BfclSample& sample, const BfclArm& arm)
       : model_(model), sample_(sample), arm_(arm), how_(model.how) {
     how_.serving = {.per_request = arm.requests ? model.per_request : Time{},
                     .keeps_cache = arm.keeps_cache,
                     .all_at_once = arm.barrier};
   }
-  ~Run() {
+  ~SampleRun() {
     if (sequence_) model_.engine->drop(*sequence_);
   }
-  Run(const Run&) = delete;
-  Run& operator=(const Run&) = delete;
+  SampleRun(const SampleRun&) = delete;
+  SampleRun& operator=(const SampleRun&) = delete;
 
   Result<BfclRun> run(DraftPolicy& drafts, Random& random);
 
@@ -63,7 +63,7 @@ class Run {
   BfclRun out_;
 };
 
-Result<Session> Run::open() const {
+Result<Session> SampleRun::open() const {
   const Vocabulary& vocabulary = model_.engine->vocabulary();
   SessionConfig config;
   config.mode = arm_.mode;
@@ -88,7 +88,7 @@ Result<Session> Run::open() const {
 }
 
 // All but its last token, which the first step appends.
-Result<void> Run::compute_prompt() {
+Result<void> SampleRun::compute_prompt() {
   const auto limit = static_cast<std::size_t>(model_.engine->info().max_batch_tokens);
   std::span<const Token> rest = session_->context();
   rest = rest.first(rest.size() - 1);
@@ -106,7 +106,7 @@ Result<void> Run::compute_prompt() {
 
 // Divides the steps among the calls that they wrote. A step that also took in a result counts as
 // the fastest of the others: what a result costs is no part of writing a call.
-void Run::note_steps(const SimulationReport& report) {
+void SampleRun::note_steps(const SimulationReport& report) {
   out_.steps += std::ssize(report.steps);
   Time fastest = Time::max();
   for (const SimulatedStep& step : report.steps) {
@@ -138,7 +138,7 @@ void Run::note_steps(const SimulationReport& report) {
   }
 }
 
-Result<void> Run::simulate_on(std::span<const SimulatedInterrupt> said) {
+Result<void> SampleRun::simulate_on(std::span<const SimulatedInterrupt> said) {
   const auto tool = [&](CallKey key, const CallRecord&) {
     const TaskCall& call = *oracle_->call(key);
     return SimulatedReturn{call.duration, call.result};
@@ -159,7 +159,7 @@ Result<void> Run::simulate_on(std::span<const SimulatedInterrupt> said) {
 }
 
 // Until the model has ended its turn and the user has said all of the task.
-Result<Time> Run::hear_all(const Task& task) {
+Result<Time> SampleRun::hear_all(const Task& task) {
   const Time start = now_;
   std::vector<SimulatedInterrupt> said = said_by_user(task);
   said_ = 0;
@@ -183,7 +183,7 @@ Result<Time> Run::hear_all(const Task& task) {
   return start;
 }
 
-Result<void> Run::run_task(const Task& task) {
+Result<void> SampleRun::run_task(const Task& task) {
   const auto first = static_cast<CallKey>(session_->calls().size());
   const auto start = hear_all(task);
   if (!start) return std::unexpected(start.error());
@@ -213,7 +213,7 @@ Result<void> Run::run_task(const Task& task) {
   return {};
 }
 
-void Run::add_bound(const Task& task, CallKey first) {
+void SampleRun::add_bound(const Task& task, CallKey first) {
   if (!task.interruptions.empty()) out_.bound = std::nullopt;
   if (!out_.bound) return;
   std::vector<PlannedCall> planned(task.calls.size());
@@ -238,7 +238,7 @@ void Run::add_bound(const Task& task, CallKey first) {
   out_.bound_is_exact = false;
 }
 
-void Run::count_tokens() {
+void SampleRun::count_tokens() {
   const Vocabulary& vocabulary = model_.engine->vocabulary();
   out_.prompt_tokens = session_->token_counts().prompt;
   out_.tokens = std::ssize(session_->context()) - out_.prompt_tokens;
@@ -249,7 +249,7 @@ void Run::count_tokens() {
   }
 }
 
-Result<BfclRun> Run::run(DraftPolicy& drafts, Random& random) {
+Result<BfclRun> SampleRun::run(DraftPolicy& drafts, Random& random) {
   const Vocabulary& vocabulary = model_.engine->vocabulary();
   const std::vector<ToolSpec>& tools = sample_.sequence.tools;
   const auto markers = Markers::find(vocabulary);
@@ -320,7 +320,7 @@ BfclModel forced_model(std::unique_ptr<Engine> engine) {
 
 Result<BfclRun> run_bfcl(BfclModel& model, const BfclSample& sample, const BfclArm& arm,
                          DraftPolicy& drafts, Random& random) {
-  return Run(model, sample, arm).run(drafts, random);
+  return SampleRun(model, sample, arm).run(drafts, random);
 }
 
 }  // namespace asynclm::bench

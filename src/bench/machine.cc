@@ -15,7 +15,7 @@ namespace asynclm::bench {
 namespace {
 
 // Keeps the work from being optimised away.
-volatile std::uint64_t result;
+volatile std::uint64_t sum_of_work;
 
 double time_of_work() {
   constexpr int kRounds = 1'000'000;  // some milliseconds, longer than a scheduler's slice
@@ -23,7 +23,7 @@ double time_of_work() {
   Random random(1);
   std::uint64_t sum = 0;
   for (int i = 0; i < kRounds; ++i) sum += random.next();
-  result = sum;
+  sum_of_work = sum;
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 

@@ -54,7 +54,7 @@ class BlockWriter {
   void begin(std::span<const Token> block) {
     block_ = block;
     at_ = 0;
-    monitor_.open(Marker::call, false);
+    monitor_.open(Marker::call);
   }
   [[nodiscard]] bool done() const { return at_ == block_.size(); }
   // Of the block: what the next step samples, if its draft is right, and whatever follows.
@@ -218,7 +218,7 @@ Result<MonitorCosts> measure_costs(const Vocabulary& vocabulary, const std::vect
     if (!grammar) continue;
     Monitor monitor(*grammar, any_id);
     for (std::size_t i = 0; i < task.calls.size(); ++i) {
-      monitor.open(Marker::call, false);
+      monitor.open(Marker::call);
       for (const Token token : block_of(vocabulary, *markers, i, task.calls[i])) {
         begin = std::chrono::steady_clock::now();
         const bool allowed = monitor.allows(token);

@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <format>
+#include <vector>
 
 namespace asynclm::bench {
 namespace {
@@ -52,7 +55,7 @@ Result<void> TaughtEngine::decode(std::span<const DecodeItem> items, std::span<T
     return fail(ErrorCode::invalid_argument, "a taught engine decodes one sequence at a time");
   }
   DecodeItem item = items.front();
-  if (!item.sample) return engine_->decode({&item, 1}, sampled);
+  if (!item.sample) return inner().decode({&item, 1}, sampled);
   OnlyTaught filter(next_, item.filter, vocabulary().size());
   item.filter = &filter;
   if (drafts_ != nullptr && !item.draft.empty()) {
@@ -61,7 +64,7 @@ Result<void> TaughtEngine::decode(std::span<const DecodeItem> items, std::span<T
   std::ranges::fill(sampled, kNoToken);
   const auto used = sampled.first(1 + item.draft.size());
   const auto begin = std::chrono::steady_clock::now();
-  if (auto ok = engine_->decode({&item, 1}, used); !ok) return ok;
+  if (auto ok = inner().decode({&item, 1}, used); !ok) return ok;
   if (filter.refused() != kNoToken) {
     return fail(ErrorCode::engine, std::format("the call grammar does not allow the teacher's {}",
                                                vocabulary().spelling(filter.refused())));

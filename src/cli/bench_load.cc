@@ -74,33 +74,31 @@ nlohmann::ordered_json describe(const bench::LoadResult& r, std::string_view pol
   const Metrics& m = r.metrics;
   const double seconds = milliseconds(r.duration) / 1e3;
   const auto tokens = static_cast<double>(std::max<std::int64_t>(m.tokens_sampled, 1));
-  return {
-      {"policy", policy},
-      {"kv_sequences", sequences},
-      {"completed", r.completed},
-      {"cancelled", r.cancelled},
-      {"calls", r.calls},
-      {"most_trapped", m.most_trapped},
-      {"duration_s", seconds},
-      {"sessions_per_minute", static_cast<double>(r.completed) * 60 / seconds},
-      {"tokens_per_s", static_cast<double>(m.tokens_sampled) / seconds},
-      {"completion",
-       {{"p50_ms", optional_ms(bench::completion_quantile(r, 0.5))},
-        {"p95_ms", optional_ms(bench::completion_quantile(r, 0.95))},
-        {"p99_ms", optional_ms(bench::completion_quantile(r, 0.99))}}},
-      {"first_token", quantiles(m.first_token)},
-      {"token_gap", quantiles(m.token_gap)},
-      {"interrupt_delay", quantiles(m.interrupt_delay)},
-      {"return_time", quantiles(m.return_time)},
-      {"decode_call_mean_ms", milliseconds(m.decode_time) /
-                                  static_cast<double>(std::max<std::int64_t>(m.decode_calls, 1))},
-      {"own_us_per_token", milliseconds(m.own_time) * 1e3 / tokens},
-      {"tokens_recomputed", m.tokens_recomputed},
-      {"swaps_out", m.swaps_out},
-      {"swaps_in", m.swaps_in},
-      {"discards", m.discards},
-      {"prefetches", m.prefetches},
-      {"series", series(r.samples)}};
+  return {{"policy", policy},
+          {"kv_sequences", sequences},
+          {"completed", r.completed},
+          {"cancelled", r.cancelled},
+          {"calls", r.calls},
+          {"most_trapped", m.most_trapped},
+          {"duration_s", seconds},
+          {"sessions_per_minute", static_cast<double>(r.completed) * 60 / seconds},
+          {"tokens_per_s", static_cast<double>(m.tokens_sampled) / seconds},
+          {"completion",
+           {{"p50_ms", optional_ms(bench::completion_quantile(r, 0.5))},
+            {"p95_ms", optional_ms(bench::completion_quantile(r, 0.95))},
+            {"p99_ms", optional_ms(bench::completion_quantile(r, 0.99))}}},
+          {"first_token", quantiles(m.first_token)},
+          {"token_gap", quantiles(m.token_gap)},
+          {"interrupt_delay", quantiles(m.interrupt_delay)},
+          {"return_time", quantiles(m.return_time)},
+          {"decode_call", quantiles(m.decode_call)},
+          {"own_us_per_token", milliseconds(m.own_time) * 1e3 / tokens},
+          {"tokens_recomputed", m.tokens_recomputed},
+          {"swaps_out", m.swaps_out},
+          {"swaps_in", m.swaps_in},
+          {"discards", m.discards},
+          {"prefetches", m.prefetches},
+          {"series", series(r.samples)}};
 }
 
 std::string text_of(const nlohmann::ordered_json& ms) {
@@ -108,32 +106,35 @@ std::string text_of(const nlohmann::ordered_json& ms) {
 }
 
 void print_header() {
-  std::cout
-      << std::format("{:<10}{:>5}{:>7}{:>9}{:>8}{:>8}{:>17}{:>15}{:>13}{:>13}{:>7}{:>7}\n", "", "",
-                     "", "", "", "", "completion ms", "first tok. ms", "gap ms", "interrupt ms", "",
-                     "")
-      << std::format(
-             "{:<10}{:>5}{:>7}{:>9}{:>8}{:>8}{:>9}{:>8}{:>8}{:>7}{:>7}{:>6}{:>7}{:>6}{:>7}{:>7}"
-             "\n",
-             "policy", "KV", "done", "trapped", "tok/s", "sess/m", "p50", "p95", "p50", "p99",
-             "p50", "p99", "p50", "p99", "swaps", "recomp");
+  std::cout << std::format(
+                   "{:<10}{:>5}{:>7}{:>9}{:>8}{:>8}{:>17}{:>15}{:>13}{:>13}{:>13}{:>7}{:>7}\n", "",
+                   "", "", "", "", "", "completion ms", "first tok. ms", "gap ms", "step ms",
+                   "interrupt ms", "", "")
+            << std::format(
+                   "{:<10}{:>5}{:>7}{:>9}{:>8}{:>8}{:>9}{:>8}{:>8}{:>7}{:>7}{:>6}{:>7}{:>6}{:>7}{:>"
+                   "6}{:>7}{:"
+                   ">7}\n",
+                   "policy", "KV", "done", "trapped", "tok/s", "sess/m", "p50", "p95", "p50", "p99",
+                   "p50", "p99", "p50", "p99", "p50", "p99", "swaps", "recomp");
 }
 
 void print_arm(const nlohmann::ordered_json& a) {
-  std::cout << std::format(
-                   "{:<10}{:>5}{:>7}{:>9}{:>8.0f}{:>8.1f}{:>9}{:>8}{:>8}{:>7}{:>7}{:>6}{:>7}{:>6}{:"
-                   ">7}{:>7}\n",
-                   a["policy"].get<std::string>(), a["kv_sequences"].get<int>(),
-                   std::format("{}/{}", a["completed"].get<int>(),
-                               a["completed"].get<int>() + a["cancelled"].get<int>()),
-                   a["most_trapped"].get<int>(), a["tokens_per_s"].get<double>(),
-                   a["sessions_per_minute"].get<double>(), text_of(a["completion"]["p50_ms"]),
-                   text_of(a["completion"]["p95_ms"]), text_of(a["first_token"]["p50_ms"]),
-                   text_of(a["first_token"]["p99_ms"]), text_of(a["token_gap"]["p50_ms"]),
-                   text_of(a["token_gap"]["p99_ms"]), text_of(a["interrupt_delay"]["p50_ms"]),
-                   text_of(a["interrupt_delay"]["p99_ms"]), a["swaps_out"].get<int>(),
-                   a["discards"].get<int>())
-            << std::flush;
+  std::cout
+      << std::format(
+             "{:<10}{:>5}{:>7}{:>9}{:>8.0f}{:>8.1f}{:>9}{:>8}{:>8}{:>7}{:>7}{:>6}{:>7}{:>6}{:>7}"
+             "{:>6}{:>7}{:>7}\n",
+             a["policy"].get<std::string>(), a["kv_sequences"].get<int>(),
+             std::format("{}/{}", a["completed"].get<int>(),
+                         a["completed"].get<int>() + a["cancelled"].get<int>()),
+             a["most_trapped"].get<int>(), a["tokens_per_s"].get<double>(),
+             a["sessions_per_minute"].get<double>(), text_of(a["completion"]["p50_ms"]),
+             text_of(a["completion"]["p95_ms"]), text_of(a["first_token"]["p50_ms"]),
+             text_of(a["first_token"]["p99_ms"]), text_of(a["token_gap"]["p50_ms"]),
+             text_of(a["token_gap"]["p99_ms"]), text_of(a["decode_call"]["p50_ms"]),
+             text_of(a["decode_call"]["p99_ms"]), text_of(a["interrupt_delay"]["p50_ms"]),
+             text_of(a["interrupt_delay"]["p99_ms"]), a["swaps_out"].get<int>(),
+             a["discards"].get<int>())
+      << std::flush;
 }
 
 Result<bench::LoadResult> BenchLoadCommand::run_arm(const std::string& path,

@@ -15,7 +15,7 @@
 namespace asynclm {
 namespace {
 
-constexpr int kMaxResultColumns = 200;
+constexpr int kMaxSummaryColumns = 200;
 
 void print_wrapped(std::ostream& out, const std::string& text, int columns) {
   if (columns <= 0) {
@@ -34,7 +34,7 @@ std::string problem_text(const CallRecord& call) {
       call.name.empty() ? "malformed call" : call_text(call.name, call.arguments);
   const std::string text = std::format("{}{} {}: {}", call.id.empty() ? "" : call.id + " = ", name,
                                        outcome_text(call.outcome, call.rejected), call.result);
-  return cut_to_columns(printable(text, LineBreaks::escape), kMaxResultColumns);
+  return cut_to_columns(printable(text, LineBreaks::escape), kMaxSummaryColumns);
 }
 
 using Row = std::vector<std::string>;

@@ -13,7 +13,7 @@
 namespace asynclm {
 namespace {
 
-constexpr int kMaxDepth = 64;
+constexpr int kMaxCallLevels = 64;
 
 bool is_alpha(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -104,7 +104,8 @@ class LiteralParser {
     const char c = text_[position_];
     if (c == '"' || c == '\'') return strings();
     if (c == '[' || c == '(' || c == '{') {
-      if (depth == kMaxDepth) return expected(std::format("at most {} levels", kMaxDepth));
+      if (depth == kMaxCallLevels)
+        return expected(std::format("at most {} levels", kMaxCallLevels));
       return c == '{' ? dict(depth) : list(depth, c, c == '[' ? ']' : ')');
     }
     if (is_digit(c) || c == '-' || c == '+' || c == '.') return number();
@@ -384,7 +385,7 @@ bool nests_deeper(std::string_view json, int levels) {
 namespace {
 
 Result<CallSyntax> parse_json_call(std::string_view code) {
-  if (nests_deeper(code, kMaxDepth))
+  if (nests_deeper(code, kMaxCallLevels))
     return fail(ErrorCode::invalid_argument, "the JSON is nested too deeply");
   // Of two arguments of one name nobody knows which was meant. Within a value the last one counts,
   // as in Python.

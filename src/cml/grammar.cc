@@ -5,6 +5,8 @@
 #include <bit>
 #include <iterator>
 
+#include "cml/call_syntax.h"
+
 namespace asynclm {
 namespace {
 
@@ -42,8 +44,8 @@ std::size_t Automaton::StateHash::operator()(const std::vector<StackId>& stacks)
   return hash;
 }
 
-Automaton::Automaton(std::shared_ptr<const Grammar> grammar, bool futures)
-    : grammar_(std::move(grammar)), futures_(futures) {
+Automaton::Automaton(std::shared_ptr<const Grammar> grammar, Naming names)
+    : grammar_(std::move(grammar)), names_(names) {
   begin();
 }
 
@@ -122,8 +124,18 @@ Automaton::State Automaton::intern(std::vector<StackId> stacks) {
     StateData& state = states_.emplace_back();
     state.next.assign(kSymbols, at->first.empty() ? kDead : kUnknown);
     state.stacks = &at->first;  // nodes of the map do not move
+    state.naming = naming_of(at->first);
   }
   return at->second;
+}
+
+// What is not a name begins with other characters, so one stack speaks for all.
+Automaton::Naming Automaton::naming_of(const std::vector<StackId>& stacks) const {
+  if (stacks.empty() || stacks.front() == kEmpty) return Naming::no;
+  const Item& top = stacks_[stacks.front()].top;
+  const Grammar::Node& node = grammar_->nodes_[top.node];
+  if (node.kind != Grammar::Kind::name || top.count == 0) return Naming::no;
+  return node.min == 0 ? Naming::any : Naming::open;
 }
 
 Automaton::State Automaton::step_slowly(State state, Symbol symbol) {
@@ -182,9 +194,18 @@ void Automaton::match(StackId stack, Symbol symbol) {
       return match_items(item, rest, symbol);
     case Grammar::Kind::integer:
       return match_integer(item, rest, symbol);
-    case Grammar::Kind::future:
-      if (futures_) match(push({.node = grammar_->children_[node.first]}, rest), symbol);
+    case Grammar::Kind::named:
+      if (names_ < (node.min == 0 ? Naming::any : Naming::open)) return;
+      return match(push({.node = grammar_->children_[node.first]}, rest), symbol);
+    case Grammar::Kind::name: {
+      // Item.count: 1 behind the first character.
+      const bool begun = item.count > 0;
+      const bool goes_on = symbol < 256 && is_identifier_byte(static_cast<char>(symbol)) &&
+                           (begun || symbol < '0' || symbol > '9');
+      if (goes_on) return found(push({item.node, 1}, rest));
+      if (begun) match(rest, symbol);
       return;
+    }
   }
 }
 
@@ -319,6 +340,16 @@ std::optional<Symbol> Automaton::forced(State state) {
   return only < 0 ? std::nullopt : std::optional(static_cast<Symbol>(only));
 }
 
+// Names begin with a letter, and there is a name for each of them.
+bool Automaton::may_name(State state) {
+  if (states_[state].may_name == Known::unknown) {
+    const bool names =
+        states_[state].naming != Naming::no || states_[step(state, 'a')].naming != Naming::no;
+    states_[state].may_name = names ? Known::yes : Known::no;
+  }
+  return states_[state].may_name == Known::yes;
+}
+
 // In a string of any length that nothing else could be.
 bool Automaton::is_inside_string(State state) const {
   const std::vector<StackId>& stacks = *states_[state].stacks;
@@ -330,7 +361,7 @@ bool Automaton::is_inside_string(State state) const {
 }
 
 bool Automaton::loops_on_text(State state) {
-  if (states_[state].loops == Loops::unknown) {
+  if (states_[state].loops == Known::unknown) {
     bool loops = state != kDead;
     const bool in_string = is_inside_string(state);  // then there is no need to try
     for (int byte = 0x20; loops && byte < 0x80; ++byte) {
@@ -343,9 +374,9 @@ bool Automaton::loops_on_text(State state) {
     for (const std::string_view text : {"\xC2\x80", "\xE2\x82\xAC", "\xF0\x9F\x98\x80"}) {
       loops = loops && advance(state, text) == state;
     }
-    states_[state].loops = loops ? Loops::yes : Loops::no;
+    states_[state].loops = loops ? Known::yes : Known::no;
   }
-  return states_[state].loops == Loops::yes;
+  return states_[state].loops == Known::yes;
 }
 
 }  // namespace asynclm

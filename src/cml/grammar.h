@@ -78,7 +78,8 @@ class Grammar {
     members,   // the rest of an object, first: its entry in objects_
     items,     // the rest of an array, first: its entry in arrays_
     integer,   // a number between bounds_[first] and bounds_[first + 1]
-    future,    // the child, where futures are possible at all
+    named,  // the child, where there are earlier calls to name; min: 1 if they must not have ended
+    name,   // of an earlier call; min: 1 if it must not have ended
   };
   static constexpr std::uint32_t kUnbounded = std::numeric_limits<std::uint32_t>::max();
   struct Node {
@@ -125,8 +126,11 @@ class Automaton {
   using State = std::uint32_t;
   static constexpr State kDead = 0;  // nothing can follow
 
-  // futures: whether `$id` may stand where a value is wanted.
-  Automaton(std::shared_ptr<const Grammar> grammar, bool futures);
+  // Of which earlier calls: none, those that have ended, or also others.
+  enum class Naming : std::uint8_t { no, any, open };
+
+  // names: which calls there are to name. Where they are missing, so is all that would need one.
+  Automaton(std::shared_ptr<const Grammar> grammar, Naming names);
 
   [[nodiscard]] State call() const { return call_; }  // after [CALL]
   [[nodiscard]] State trap() const { return trap_; }  // after [TRAP]; only with async_plus
@@ -150,6 +154,12 @@ class Automaton {
 
   // Any string character leads back to the state itself: inside a string of any length.
   [[nodiscard]] bool loops_on_text(State state);
+
+  // Whether the state is inside the name of an earlier call, and of which: any, or one that has not
+  // ended. The grammar takes any name; the names that there are keep CallNames.
+  [[nodiscard]] Naming naming(State state) const { return states_[state].naming; }
+  // Whether the next symbol can be of a name, or end one.
+  [[nodiscard]] bool may_name(State state);
 
   // Characters of a call's id, as many as may come, can follow: any of them, or none but a letter.
   enum class Identifier : std::uint8_t { no, from_letter, anywhere };
@@ -194,17 +204,19 @@ class Automaton {
   struct StateHash {
     std::size_t operator()(const std::vector<StackId>& stacks) const;
   };
-  enum class Loops : std::uint8_t { unknown, no, yes };
+  enum class Known : std::uint8_t { unknown, no, yes };
   struct StateData {
     std::vector<State> next;  // kSymbols of them
     const std::vector<StackId>* stacks = nullptr;
     std::int32_t forced = kForcedUnknown;
-    Loops loops = Loops::unknown;
+    Known loops = Known::unknown, may_name = Known::unknown;
+    Naming naming = Naming::no;
   };
   static constexpr std::int32_t kForcedUnknown = -2, kForcedNone = -1;
 
   void begin();
   [[nodiscard]] bool is_inside_identifier(State state) const;
+  [[nodiscard]] Naming naming_of(const std::vector<StackId>& stacks) const;
   [[nodiscard]] bool is_inside_string(State state) const;
   [[nodiscard]] State step_slowly(State state, Symbol symbol);
   [[nodiscard]] StackId push(Item item, StackId rest);
@@ -223,7 +235,7 @@ class Automaton {
                                             std::uint64_t used) const;
 
   std::shared_ptr<const Grammar> grammar_;
-  bool futures_;
+  Naming names_;
   std::uint32_t epoch_ = 0;
   State call_ = kDead, trap_ = kDead, finished_ = kDead;
   State identifier_ = kUnknown;  // not yet looked for

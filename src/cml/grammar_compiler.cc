@@ -46,8 +46,8 @@ class GrammarCompiler {
     if (options.async_plus && !json) {  // in JSON it could not be told from a mistake
       const Id step = choice({sequence({literal("."), identifier_}),
                               sequence({literal("["), repeat(digits_, 1, 9), close_list_})});
-      const Id path = sequence({literal("$"), identifier_, repeat(step, 0, 32)});
-      future_ = add({.kind = Kind::future, .first = child_list({path}), .size = 1});
+      const Id path = sequence({literal("$"), name(), repeat(step, 0, 32)});
+      future_ = where_named(path, 0);
     }
     make_any();
   }
@@ -68,21 +68,22 @@ class GrammarCompiler {
     const bool json = options_.language == CallLanguage::json;
     const std::string cancel(kCancelFunction);
     // The model withdraws a call; a tool of that name stands before it.
-    if (options_.async_plus && !json && !tools_.contains(cancel)) {
-      tools_.emplace(cancel, Text{sequence({literal("("), identifier_, literal(")")})});
-    }
     Id code = tools_.empty() ? Id{0} : trie(tools_);  // 0: nothing can be called
     if (json) code = sequence({literal("{\"name\": \""), code});
+    if (options_.async_plus && !json && code != 0 && !tools_.contains(cancel)) {
+      const Id open = add({.kind = Kind::name, .min = 1});
+      code = choice({code, where_named(sequence({literal(cancel + "("), open, literal(")")}), 1)});
+    }
     const Id head = marker(Marker::head), end = marker(Marker::end);
     // Of any length, so that it is one state, which is asked about in every call.
     Id id = identifier(Grammar::kUnbounded);
     if (options_.async_plus) {
-      const Id another = sequence({literal(" "), identifier_});
-      id = sequence({id, choice({nothing_, sequence({literal(" after"),
-                                                     repeat(another, 1, Grammar::kUnbounded)})})});
-      const Id ids = sequence({identifier_, repeat(another, 0, Grammar::kUnbounded)});
+      const Id another = sequence({literal(" "), name()});
+      const Id after = sequence({literal(" after"), repeat(another, 1, Grammar::kUnbounded)});
+      id = sequence({id, choice({nothing_, where_named(after, 0)})});
+      const Id ids = sequence({name(), repeat(another, 0, Grammar::kUnbounded)});
       const Id which = choice({literal("any"), literal("all")});
-      g_.trap_ = choice({end, sequence({ids, head, which, end})});
+      g_.trap_ = choice({end, where_named(sequence({ids, head, which, end}), 0)});
     }
     g_.call_ = sequence({id, head, code, end});
     if (options_.anonymous_calls) g_.call_ = choice({g_.call_, sequence({code, end})});
@@ -128,6 +129,13 @@ class GrammarCompiler {
   // With at most `more` characters after the first.
   Id identifier(std::uint32_t more) {
     return sequence({letter(), repeat(choice({letter(), digits_}), 0, more)});
+  }
+
+  // Of an earlier call.
+  Id name() { return add({.kind = Kind::name}); }
+  // open: 1 if there must be a call that has not ended.
+  Id where_named(Id part, std::uint32_t open) {
+    return add({.kind = Kind::named, .first = child_list({part}), .size = 1, .min = open});
   }
 
   Id repeat(Id part, std::uint32_t min, std::uint32_t max) {

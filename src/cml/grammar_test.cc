@@ -4,9 +4,12 @@
 #include <algorithm>
 #include <format>
 #include <memory>
+#include <ranges>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -14,6 +17,7 @@
 #include "base/random.h"
 #include "base/sanitized.h"
 #include "cml/call_syntax.h"
+#include "cml/future.h"
 #include "cml/grammar_test_support.h"
 #include "cml/schema.h"
 #include "cml/token_mask.h"
@@ -48,8 +52,8 @@ std::vector<Symbol> symbols(std::string_view text) {
 class Checker {
  public:
   explicit Checker(const std::vector<ToolSpec>& tools, const GrammarOptions& options = {},
-                   bool futures = false)
-      : automaton_(compile(tools, options), futures) {}
+                   Automaton::Naming names = Automaton::Naming::no)
+      : automaton_(compile(tools, options), names) {}
 
   // "ok", "unfinished" or the part of the text that was possible.
   std::string call(std::string_view text) { return run(automaton_.call(), text); }
@@ -216,7 +220,7 @@ TEST(Grammar, JsonCalls) {
 
 TEST(Grammar, AsyncPlus) {
   const auto tools = {tool("f", object(R"("x": {"type": "string"})"))};
-  Checker check(tools, {.async_plus = true}, /*futures=*/true);
+  Checker check(tools, {.async_plus = true}, Automaton::Naming::open);
   EXPECT_EQ(check.call("b after a[HEAD]f()[END]"), "ok");
   EXPECT_EQ(check.call("b after a c[HEAD]f()[END]"), "ok");
   EXPECT_EQ(check.call("b after[HEAD]f()[END]"), "b after");
@@ -228,9 +232,22 @@ TEST(Grammar, AsyncPlus) {
   EXPECT_EQ(check.trap("a b[HEAD]any[END]"), "ok");
   EXPECT_EQ(check.trap("a[HEAD]all[END]"), "ok");
   EXPECT_EQ(check.trap("a[HEAD]some[END]"), "a[HEAD]");
-  Checker none(tools, {.async_plus = true}, /*futures=*/false);
-  EXPECT_EQ(none.f("x=$a"), "x=") << "no call to refer to";
+}
+
+// Nothing is begun that needs the name of a call where there is none.
+TEST(Grammar, AsyncPlusWithoutCallsToName) {
+  const auto tools = {tool("f", object(R"("x": {"type": "string"})"))};
+  Checker none(tools, {.async_plus = true}, Automaton::Naming::no);
+  EXPECT_EQ(none.f("x=$a"), "x=");
   EXPECT_EQ(none.f("x=\"$a\""), "ok");
+  EXPECT_EQ(none.call("b after a[HEAD]f()[END]"), "b");
+  EXPECT_EQ(none.call("cancel(a)[END]"), "cancel") << "it may be an id";
+  EXPECT_EQ(none.trap("a[HEAD]any[END]"), "");
+  EXPECT_EQ(none.trap("[END]"), "ok");
+  Checker ended(tools, {.async_plus = true}, Automaton::Naming::any);
+  EXPECT_EQ(ended.f("x=$a"), "ok");
+  EXPECT_EQ(ended.call("b after a[HEAD]f()[END]"), "ok");
+  EXPECT_EQ(ended.call("cancel(a)[END]"), "cancel") << "what has ended cannot be cancelled";
 }
 
 TEST(Grammar, WhatIsForced) {
@@ -302,7 +319,7 @@ TEST(TokenMasks, AreExactAndLeadToValidCalls) {
   std::vector<ArgumentValidator> validators;
   for (const ToolSpec& spec : tools) validators.push_back(*ArgumentValidator::compile(spec));
   for (const bool canonical : {false, true}) {
-    Automaton automaton(compile(tools, {.canonical_order = canonical}), false);
+    Automaton automaton(compile(tools, {.canonical_order = canonical}), Automaton::Naming::no);
     TokenMasks masks(trie, markers, automaton);
     Random random(11);
     int finished = 0;
@@ -346,6 +363,65 @@ TEST(TokenMasks, AreExactAndLeadToValidCalls) {
     }
     EXPECT_GT(finished, kWalks / 2);
   }
+}
+
+// Of the calls that are there, and no others; cancelled are those that have not ended.
+TEST(TokenMasks, NameTheCallsThatThereAre) {
+  const PieceVocabulary vocabulary;
+  const Markers markers = *Markers::find(vocabulary);
+  const TokenTrie trie(vocabulary);
+  const std::vector<ToolSpec> tools = {
+      tool("get", object(R"("x": {"type": "string"}, "y": {})", R"("x")"))};
+  Automaton automaton(compile(tools, {.async_plus = true}), Automaton::Naming::open);
+  TokenMasks masks(trie, markers, automaton);
+  const CallNames names({{"a", false}, {"get", true}, {"get_all", false}, {"get2", true}});
+  TokenSet made(vocabulary.size());
+  Random random(5);
+  std::set<std::string> named, cancelled;
+  constexpr int kWalks = kSanitized ? 100 : 1000;
+  for (int walk = 0; walk < kWalks; ++walk) {
+    const bool is_trap = walk % 2 == 0;
+    NamedState state{is_trap ? automaton.trap() : automaton.call(), {}};
+    std::string text, before;  // what stands before [HEAD], if there is one
+    for (int step = 0; step < 60 && state.state != automaton.finished(); ++step) {
+      const TokenSet& mask = masks.mask(names, state, made);
+      std::vector<Token> allowed;
+      for (Token token = 0; token < vocabulary.size(); ++token) {
+        const bool possible = masks.step(names, state, token).state != Automaton::kDead;
+        ASSERT_EQ(possible, mask.contains(token)) << text << " + " << vocabulary.spelling(token);
+        if (possible) allowed.push_back(token);
+      }
+      ASSERT_FALSE(allowed.empty()) << "stuck after " << text;
+      Token token = random.pick(allowed);
+      for (const char wanted : {'"', '$', ')', 'c'}) {
+        if (random.chance(0.4) && mask.contains(static_cast<Token>(wanted))) {
+          token = static_cast<Token>(wanted);
+        }
+      }
+      state = masks.step(names, state, token);
+      if (token == markers.token(Marker::head)) {
+        before = std::exchange(text, "");
+      } else {
+        vocabulary.append_piece(token, text);
+      }
+    }
+    if (state.state != automaton.finished()) continue;
+    if (is_trap) {
+      for (const auto part : std::views::split(before, ' ')) {
+        if (!part.empty()) named.emplace(part.begin(), part.end());
+      }
+      continue;
+    }
+    const auto call = parse_call(text, true);
+    ASSERT_TRUE(call) << text << ": " << call.error().message;
+    if (call->name == kCancelFunction) {
+      cancelled.insert(call->positional.at(0).get<std::string>());
+    } else {
+      for (const std::string& id : futures_in(call->named)) named.insert(id);
+    }
+  }
+  EXPECT_EQ(named, (std::set<std::string>{"a", "get", "get2", "get_all"}));
+  EXPECT_EQ(cancelled, (std::set<std::string>{"get", "get2"}));
 }
 
 // What the oracle writes is possible.

@@ -114,69 +114,132 @@ std::size_t TokenTrie::longest_open_end(std::string_view text) const {
   return size;
 }
 
-template <class First>
-void TokenTrie::walk(const Trie& trie, Automaton& automaton, Automaton::State state, TokenSet& out,
-                     First first) {
-  // at[d]: the state after d bytes of the text that is being walked.
-  std::array<Automaton::State, kLongest + 1> at;
-  at[0] = state;
+template <class At, class Step, class Found>
+void TokenTrie::walk(const Trie& trie, At begin, Step step, Found found) {
+  // at[d]: what d bytes of the text that is being walked lead to.
+  std::array<At, kLongest + 1> at;
+  at[0] = begin;
   const std::size_t count = trie.nodes.size() - 1;
   for (std::size_t i = 0; i < count;) {
     const Node& node = trie.nodes[i];
-    Automaton::State next = automaton.step(at[node.depth - 1U], node.byte);
-    if (node.depth == 1 && next != Automaton::kDead)
-      next = first(next, static_cast<char>(node.byte));
-    if (next == Automaton::kDead) {
+    const At next = step(at[node.depth - 1U], node.byte, node.depth);
+    if (next.state == Automaton::kDead) {
       i = node.end;
       continue;
     }
     at[node.depth] = next;
-    for (std::uint32_t t = node.first; t < trie.nodes[i + 1].first; ++t) out.add(trie.tokens[t]);
+    for (std::uint32_t t = node.first; t < trie.nodes[i + 1].first; ++t) {
+      found(trie.tokens[t], next);
+    }
     ++i;
   }
 }
 
-void TokenTrie::add_allowed(Automaton& automaton, Automaton::State state, TokenSet& out) const {
+void TokenTrie::add_allowed(Automaton& automaton, Automaton::State state, TokenSet& out,
+                            std::vector<Token>& naming) const {
   using State = Automaton::State;
+  struct At {
+    State state = Automaton::kDead;
+    bool named = false;
+  };
+  const auto is_named = [&](State at) { return automaton.naming(at) != Automaton::Naming::no; };
+  // first(state, byte): where it goes on from the state behind the first byte.
+  const auto walk_from = [&](const Trie& trie, State begin, auto first) {
+    walk(
+        trie, At{begin, is_named(begin)},
+        [&](At at, std::uint8_t byte, std::uint8_t depth) {
+          State next = automaton.step(at.state, byte);
+          if (depth == 1 && next != Automaton::kDead) next = first(next, static_cast<char>(byte));
+          return At{next, at.named || is_named(next)};
+        },
+        [&](Token token, At at) {
+          out.add(token);
+          if (at.named) naming.push_back(token);
+        });
+  };
   const auto as_it_is = [](State next, char) { return next; };
   if (automaton.loops_on_text(state)) {
     out.add(plain_);
-    return walk(behind_plain_, automaton, state, out, as_it_is);
+    return walk_from(behind_plain_, state, as_it_is);
   }
   switch (automaton.takes_identifiers(state)) {
     case Automaton::Identifier::no:
-      return walk(all_, automaton, state, out, as_it_is);
+      return walk_from(all_, state, as_it_is);
     case Automaton::Identifier::anywhere: {
       const State identifier = automaton.identifier();
       out.add(id_);
-      walk(behind_id_from_letter_, automaton, identifier, out, as_it_is);
-      walk(behind_id_from_digit_, automaton, identifier, out, as_it_is);
-      walk(all_, automaton, identifier, out,
-           [](State next, char c) { return is_identifier_byte(c) ? Automaton::kDead : next; });
-      return walk(all_, automaton, automaton.without_identifier(state), out, as_it_is);
+      walk_from(behind_id_from_letter_, identifier, as_it_is);
+      walk_from(behind_id_from_digit_, identifier, as_it_is);
+      walk_from(all_, identifier,
+                [](State next, char c) { return is_identifier_byte(c) ? Automaton::kDead : next; });
+      return walk_from(all_, automaton.without_identifier(state), as_it_is);
     }
     case Automaton::Identifier::from_letter:
       out.add(id_from_letter_);
-      walk(behind_id_from_letter_, automaton, automaton.identifier(), out, as_it_is);
-      return walk(all_, automaton, state, out, [&](State next, char c) {
+      walk_from(behind_id_from_letter_, automaton.identifier(), as_it_is);
+      return walk_from(all_, state, [&](State next, char c) {
         return is_identifier_byte(c) ? automaton.without_identifier(next) : next;
       });
   }
 }
 
-const TokenSet& TokenMasks::mask(Automaton::State state) {
+void TokenTrie::add_allowed(Automaton& automaton, const CallNames& names, NamedState state,
+                            TokenSet& out) const {
+  walk(
+      all_, state,
+      [&](NamedState at, std::uint8_t byte, std::uint8_t) {
+        return asynclm::step(automaton, names, at, byte);
+      },
+      [&](Token token, NamedState) { out.add(token); });
+}
+
+NamedState TokenMasks::step(const CallNames& names, NamedState state, Token token) const {
+  if (const auto marker = markers_.marker(token)) {
+    return asynclm::step(*automaton_, names, state, symbol_of(*marker));
+  }
+  const std::string_view bytes = trie_->bytes(token);
+  if (bytes.empty()) return {};
+  for (std::size_t i = 0; i < bytes.size() && state.state != Automaton::kDead; ++i) {
+    state = asynclm::step(*automaton_, names, state, static_cast<unsigned char>(bytes[i]));
+  }
+  return state;
+}
+
+const TokenSet& TokenMasks::mask(const CallNames& names, NamedState state, TokenSet& out) {
+  if (automaton_->naming(state.state) == Automaton::Naming::no) {
+    const Entry& any = entry(state.state);
+    if (any.naming.empty()) return any.allowed;
+    if (any.naming.size() <= kFewNaming) {
+      out = any.allowed;
+      for (const Token token : any.naming) {
+        if (step(names, state, token).state == Automaton::kDead) out.remove(token);
+      }
+      return out;
+    }
+  }
+  out = TokenSet(trie_->vocabulary_size());
+  trie_->add_allowed(*automaton_, names, state, out);
+  for (std::size_t i = 0; i < kMarkerCount; ++i) {
+    const Token token = markers_.token(static_cast<Marker>(i));
+    if (step(names, state, token).state != Automaton::kDead) out.add(token);
+  }
+  return out;
+}
+
+TokenMasks::Entry& TokenMasks::entry(Automaton::State state) {
   const std::size_t bytes = static_cast<std::size_t>(trie_->vocabulary_size()) / 8 + 1;
   if (epoch_ != automaton_->epoch() || masks_.size() * bytes > kMaxBytes) {
     epoch_ = automaton_->epoch();
     masks_.clear();
   }
-  const auto [at, is_new] = masks_.try_emplace(state, trie_->vocabulary_size());
+  const auto [at, is_new] =
+      masks_.try_emplace(state, Entry{TokenSet(trie_->vocabulary_size()), {}});
   if (is_new) {
-    trie_->add_allowed(*automaton_, state, at->second);
+    trie_->add_allowed(*automaton_, state, at->second.allowed, at->second.naming);
     for (std::size_t i = 0; i < kMarkerCount; ++i) {
       const auto marker = static_cast<Marker>(i);
       if (automaton_->step(state, symbol_of(marker)) != Automaton::kDead) {
-        at->second.add(markers_.token(marker));
+        at->second.allowed.add(markers_.token(marker));
       }
     }
   }

@@ -14,6 +14,7 @@
 
 #include <asynclm/engine.h>
 
+#include "cml/call_names.h"
 #include "cml/grammar.h"
 #include "cml/markers.h"
 
@@ -24,6 +25,7 @@ class TokenSet {
  public:
   explicit TokenSet(Token size) : words_((static_cast<std::size_t>(size) + 63) / 64) {}
   void add(Token token) { words_[word(token)] |= bit(token); }
+  void remove(Token token) { words_[word(token)] &= ~bit(token); }
   void add(const TokenSet& other) {
     for (std::size_t i = 0; i < words_.size(); ++i) words_[i] |= other.words_[i];
   }
@@ -57,8 +59,13 @@ class TokenTrie {
   // to there the text's tokens are what they are, whatever follows.
   [[nodiscard]] std::size_t longest_open_end(std::string_view text) const;
 
-  // Adds the tokens whose bytes the automaton can take from `state`.
-  void add_allowed(Automaton& automaton, Automaton::State state, TokenSet& out) const;
+  // Adds the tokens whose bytes the automaton can take from `state`; to `naming` those on whose way
+  // it is inside the name of a call.
+  void add_allowed(Automaton& automaton, Automaton::State state, TokenSet& out,
+                   std::vector<Token>& naming) const;
+  // Adds the tokens whose bytes can be taken with only `names` as names of calls.
+  void add_allowed(Automaton& automaton, const CallNames& names, NamedState state,
+                   TokenSet& out) const;
 
  private:
   struct Node {
@@ -77,10 +84,10 @@ class TokenTrie {
   };
   [[nodiscard]] bool begins_a_longer_one(std::string_view text) const;
   static Trie make_trie(std::vector<Entry> entries);
-  // first(state, byte): where the walk goes on from the state behind the first byte.
-  template <class First>
-  static void walk(const Trie& trie, Automaton& automaton, Automaton::State state, TokenSet& out,
-                   First first);
+  // From `begin`, which has a member `state`. step(at, byte, depth): what the next byte leads to.
+  // found(token, at): a text that can be taken.
+  template <class At, class Step, class Found>
+  static void walk(const Trie& trie, At begin, Step step, Found found);
 
   Token size_;
   std::string text_;
@@ -112,17 +119,31 @@ class TokenMasks {
     return bytes.empty() ? Automaton::kDead : automaton_->advance(state, bytes);
   }
 
+  // As step(), where only `names` are names of calls.
+  [[nodiscard]] NamedState step(const CallNames& names, NamedState state, Token token) const;
+
   // All tokens that step() allows. Valid until the next call or Automaton::trim().
-  [[nodiscard]] const TokenSet& mask(Automaton::State state);
+  [[nodiscard]] const TokenSet& mask(Automaton::State state) { return entry(state).allowed; }
+  // The same with `names`; made in `out` where it is another than the mask of the state, which is
+  // returned else.
+  [[nodiscard]] const TokenSet& mask(const CallNames& names, NamedState state, TokenSet& out);
 
  private:
   static constexpr std::size_t kMaxBytes = std::size_t{64} << 20;
+  // More than so many tokens with names in them are not asked one by one: then the walk is shorter.
+  static constexpr std::size_t kFewNaming = 128;
+
+  struct Entry {
+    TokenSet allowed;
+    std::vector<Token> naming;  // of them, those with a part of a name in them
+  };
+  [[nodiscard]] Entry& entry(Automaton::State state);
 
   const TokenTrie* trie_;
   Markers markers_;
   Automaton* automaton_;
   std::uint32_t epoch_;
-  std::unordered_map<Automaton::State, TokenSet> masks_;
+  std::unordered_map<Automaton::State, Entry> masks_;
 };
 
 }  // namespace asynclm

@@ -76,10 +76,7 @@ std::multiset<std::string> expected_answer(const Task& task,
     const TaskCall& call = task.calls[i];
     const Expected& e = expected[i];
     if (!e.asked || e.withdrawn || (call.retry_of && !e.possible)) continue;
-    const bool is_tried_again =
-        e.call.outcome != Outcome::returned &&
-        std::ranges::contains(task.calls, std::optional(i), &TaskCall::retry_of);
-    if (is_tried_again) continue;
+    if (e.call.outcome != Outcome::returned && is_tried_again(task, i)) continue;
     result.insert(call.tool.empty() ? not_possible_line(call)
                   : e.possible      ? report_line(e.call)
                                     : not_run_line(call));

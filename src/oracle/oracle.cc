@@ -25,6 +25,10 @@ std::string call_id(std::uint32_t number) {
 
 }  // namespace
 
+bool is_tried_again(const Task& task, std::size_t index) {
+  return std::ranges::contains(task.calls, std::optional(index), &TaskCall::retry_of);
+}
+
 std::vector<std::size_t> needs_of(const TaskCall& call) {
   std::vector<std::size_t> needs = call.after;
   needs.append_range(call.reads);
@@ -224,10 +228,6 @@ bool Oracle::is_withdrawn(std::size_t index) const {
   return by && *by < heard_;
 }
 
-bool Oracle::is_tried_again(std::size_t index) const {
-  return std::ranges::contains(task_->calls, std::optional(index), &TaskCall::retry_of);
-}
-
 bool Oracle::cancel_withdrawn(const Session& session) {
   if (session.mode() != Mode::async_plus) return false;
   for (std::size_t i = 0; i < progress_.size(); ++i) {
@@ -355,7 +355,7 @@ bool Oracle::write_report(const Session& session) {
   for (std::size_t i = 0; i < progress_.size(); ++i) {
     const CallRecord* const call = delivered(session, i);
     if (progress_[i].reported || call == nullptr || is_withdrawn(i)) continue;
-    if (call->outcome != Outcome::returned && is_tried_again(i)) continue;
+    if (call->outcome != Outcome::returned && is_tried_again(*task_, i)) continue;
     // Of results delivered together, the one of the call that was made first.
     if (first == nullptr || call->delivered < first->delivered ||
         (call->delivered == first->delivered && progress_[i].key < progress_[best].key)) {

@@ -66,6 +66,9 @@ struct OracleHabits {
 // id in place of the result.
 [[nodiscard]] bool can_name(const TaskCall& call, std::size_t need, const OracleHabits& habits);
 
+// Whether another call of the task is to be made if the call `index` fails.
+[[nodiscard]] bool is_tried_again(const Task& task, std::size_t index);
+
 // A result is text; for a parameter that is a number it is the number it spells.
 [[nodiscard]] Json result_as_argument(const std::string& text, const ToolSpec& tool,
                                       const std::string& parameter);
@@ -117,7 +120,6 @@ class Oracle {
   [[nodiscard]] bool is_callable(const Session& session, std::size_t index) const;
   [[nodiscard]] bool is_asked(std::size_t index) const;
   [[nodiscard]] bool is_withdrawn(std::size_t index) const;
-  [[nodiscard]] bool is_tried_again(std::size_t index) const;
   [[nodiscard]] bool cancel_withdrawn(const Session& session);
   [[nodiscard]] bool write_not_possible();
   // The task's call `index` if its result was delivered, else null.

@@ -14,7 +14,7 @@ namespace {
 
 // 10 ms a token, appended tokens for nothing: times can be counted by hand.
 constexpr SimulationCosts kCosts{.per_token = from_ms(10), .per_appended_token = {}};
-constexpr Mode kModes[] = {Mode::sync, Mode::sync_parallel, Mode::async};
+constexpr Mode kTaughtModes[] = {Mode::sync, Mode::sync_parallel, Mode::async};
 
 OracleRun run(Mode mode, const std::vector<ToolSpec>& tools, const Task& task,
               Policy policy = Policy::lpt) {
@@ -84,7 +84,7 @@ TEST(Oracle, CallsAreNamedByWhatTheUserAsksFor) {
 }
 
 TEST(Oracle, AsWrittenKeepsTheUsersOrder) {
-  for (const Mode mode : kModes) {
+  for (const Mode mode : kTaughtModes) {
     const OracleRun out = run(mode, kTools, two_calls(), Policy::as_written);
     ASSERT_EQ(out.calls.size(), 2U);
     EXPECT_EQ(out.calls[0].name, "f");
@@ -106,7 +106,7 @@ Task recorded() {
 }
 
 TEST(Oracle, RecordedCallsKeepTheirOrder) {
-  for (const Mode mode : kModes) {
+  for (const Mode mode : kTaughtModes) {
     const OracleRun out = run(mode, kTools, recorded());
     ASSERT_EQ(out.calls.size(), 3U);
     EXPECT_EQ(out.calls[1].arguments, Json({{"x", "seven"}}));
@@ -198,7 +198,7 @@ TEST(Oracle, TheLongestEstimateFirst) {
                             make_call("q", "3", 10, "r"), make_call("a", "4", 10, "r"),
                             make_call("b", "5", 10, "r")},
                   .say = {}};
-  for (const Mode mode : kModes) {
+  for (const Mode mode : kTaughtModes) {
     std::string order;
     for (const CallRecord& call : run(mode, tools, task).calls) {
       order += call.name + call.arguments["x"].get<std::string>() + " ";
@@ -247,7 +247,7 @@ TEST(Oracle, WhatNeedsAFailedCallIsNotRun) {
                       make_call_from("f", 1, 50, "three"), make_call("f", "4", 50, "four")},
             .say = {}};
   task.calls[0].result.outcome = Outcome::failed;
-  for (const Mode mode : kModes) {
+  for (const Mode mode : kTaughtModes) {
     const OracleRun out = run(mode, kTools, task);
     EXPECT_EQ(out.calls.size(), 2U) << to_string(mode);
     EXPECT_TRUE(out.text.contains("[HEAD]error: no such file[END]"));
@@ -266,13 +266,13 @@ TEST(Oracle, WhatNeedsTwoFailedCallsIsReportedOnce) {
   task.calls[0].result.outcome = Outcome::timed_out;
   task.calls[1].result.outcome = Outcome::failed;
   task.calls[2].arguments.push_back({.name = "y", .value = nullptr, .from = 1});
-  for (const Mode mode : kModes) {
+  for (const Mode mode : kTaughtModes) {
     EXPECT_EQ(run(mode, kTools, task).answer, "- a failed: no\n- g not run\n- b failed: no\n");
   }
 }
 
 TEST(Oracle, OnlySomethingToSay) {
-  for (const Mode mode : kModes) {
+  for (const Mode mode : kTaughtModes) {
     const OracleRun out = run(mode, kTools, {.user = "go", .calls = {}, .say = "hello"});
     EXPECT_EQ(out.text, "hello\n<|end_of_text|>");
     EXPECT_EQ(to_ms(out.end), 70);
@@ -284,7 +284,7 @@ TEST(Oracle, OnlySomethingToSay) {
 TEST(Oracle, IdsGoOnThroughAConversation) {
   Task many{.user = "many", .calls = {}, .say = {}};
   for (int i = 0; i < 15; ++i) many.calls.push_back(make_call("f", "1", 10, "r"));
-  for (const Mode mode : kModes) {
+  for (const Mode mode : kTaughtModes) {
     const OracleRun out = run_oracle(mode, kTools, {many, many}, kCosts);
     ASSERT_FALSE(out.error) << out.error->message;
     ASSERT_EQ(out.calls.size(), 30U);

@@ -442,9 +442,9 @@ class Generator {
     if (!index) return {};
     TaskCall& call = task.calls[*index];
     call.withdrawn_by = number;
-    constexpr auto kNever =
+    constexpr auto kSpoken =
         std::to_array<string_view>({"never mind ", "forget about ", "no need for ", "skip "});
-    return sentence(std::format("{}the {} {} {}", random_.pick(kNever), tool_of(call).noun,
+    return sentence(std::format("{}the {} {} {}", random_.pick(kSpoken), tool_of(call).noun,
                                 random_.pick(kPrepositions), spoken(call.arguments.front().value)));
   }
 

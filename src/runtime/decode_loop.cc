@@ -386,6 +386,7 @@ void DecodeLoop::decode() {
     costs_.decoded(work, to - from);
     drafts_.decoded(static_cast<std::size_t>(work.tokens), to - from);
     ++metrics_.decode_calls;
+    metrics_.decode_call.add(to - from);
     metrics_.batch_sessions += static_cast<std::int64_t>(items_.size());
     std::span<const Token> sampled = sampled_;
     for (std::size_t i = 0; i < items_.size(); ++i) {
@@ -412,6 +413,7 @@ void DecodeLoop::decode_one_by_one() {
     metrics_.decode_time += to - from;
     if (done) {
       ++metrics_.decode_calls;
+      metrics_.decode_call.add(to - from);
       ++metrics_.batch_sessions;
       feed(i, sampled, from, to);
     } else if (done.error().code == ErrorCode::cancelled) {

@@ -10,7 +10,7 @@ namespace asynclm {
 namespace {
 
 constexpr std::size_t kMaxFitted = 16;  // tokens of a call
-constexpr double kKeptCalls = 0.99;     // weight of the past against a new call
+constexpr double kKeptWidths = 0.99;    // weight of the past against a new call
 constexpr double kKeptTokens = 0.98;    // and against a new token of a draft
 constexpr std::size_t kTrial = 2;       // tokens of a draft that is only to find out
 constexpr int kIdleBeforeTrial = 32;    // drafts
@@ -21,7 +21,7 @@ void DraftPolicy::decoded(std::size_t tokens, Time took) {
   if (tokens > kMaxFitted) return;
   const auto x = static_cast<double>(tokens);
   const double y = std::chrono::duration<double>(took).count();
-  for (double* sum : {&calls_, &tokens_, &squares_, &time_, &products_}) *sum *= kKeptCalls;
+  for (double* sum : {&calls_, &tokens_, &squares_, &time_, &products_}) *sum *= kKeptWidths;
   calls_ += 1;
   tokens_ += x;
   squares_ += x * x;

@@ -12,6 +12,7 @@
 
 #include "base/random.h"
 #include "base/sanitized.h"
+#include "engine/forwarding_engine.h"
 #include "runtime/test_simulation.h"
 
 namespace asynclm {
@@ -31,45 +32,32 @@ int session_count() {
 
 // Fails now and then, but never for good: what is refused once works when it is asked again, and an
 // error of a decode call is the one session's that is marked as damaged.
-class FaultyEngine final : public Engine {
+class FaultyEngine final : public ForwardingEngine {
  public:
-  explicit FaultyEngine(std::unique_ptr<Engine> inner) : inner_(std::move(inner)) {}
+  using ForwardingEngine::ForwardingEngine;
 
-  const EngineInfo& info() const override { return inner_->info(); }
-  const Vocabulary& vocabulary() const override { return inner_->vocabulary(); }
   Result<SequenceId> create(const SamplingParams& params) override {
     if (random_.chance(0.02)) return fail(ErrorCode::limit_exceeded, "somebody else has it");
-    return inner_->create(params);
+    return inner().create(params);
   }
-  Result<SequenceId> fork(SequenceId id) override { return inner_->fork(id); }
-  void drop(SequenceId id) override { inner_->drop(id); }
-  std::int32_t length(SequenceId id) const override { return inner_->length(id); }
   Result<std::vector<std::byte>> save(SequenceId id) const override {
     if (random_.chance(0.02)) return fail(ErrorCode::engine, "no memory to save");
-    return inner_->save(id);
+    return inner().save(id);
   }
   Result<void> restore(SequenceId id, std::span<const std::byte> state) override {
     if (state.size() > 200 && random_.chance(0.02)) {
       // As the contract says: the sequence is empty then.
-      (void)inner_->restore(id, {});
+      (void)inner().restore(id, {});
       return fail(ErrorCode::engine, "the state cannot be read");
     }
-    return inner_->restore(id, state);
-  }
-  Result<std::vector<std::byte>> save_sampler(SequenceId id) const override {
-    return inner_->save_sampler(id);
-  }
-  Result<void> restore_tokens(SequenceId id, std::span<const std::byte> state) override {
-    return inner_->restore_tokens(id, state);
+    return inner().restore(id, state);
   }
   Result<void> decode(std::span<const DecodeItem> items, std::span<Token> sampled) override {
     if (random_.chance(0.001)) return fail(ErrorCode::cancelled, "aborted for somebody else");
-    return inner_->decode(items, sampled);
+    return inner().decode(items, sampled);
   }
-  void request_abort() noexcept override { inner_->request_abort(); }
 
  private:
-  std::unique_ptr<Engine> inner_;
   mutable Random random_{kSeed};
 };
 

@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "base/temporary_folder.h"
+#include "engine/forwarding_engine.h"
 #include "runtime/test_simulation.h"
 
 namespace asynclm {
@@ -158,38 +159,18 @@ TEST_F(TrapHandlerTest, ATokenBudgetCountsAsWell) {
 TEST_F(TrapHandlerTest, FilesThatAreGoneAreComputedAgain) {
   const TemporaryFolder folder;
   // Whenever something is decoded, all files go.
-  class Remover final : public Engine {
+  class Remover final : public ForwardingEngine {
    public:
     Remover(std::unique_ptr<Engine> inner, std::string path)
-        : inner_(std::move(inner)), path_(std::move(path)) {}
-    const EngineInfo& info() const override { return inner_->info(); }
-    const Vocabulary& vocabulary() const override { return inner_->vocabulary(); }
-    Result<SequenceId> create(const SamplingParams& params) override {
-      return inner_->create(params);
-    }
-    Result<SequenceId> fork(SequenceId id) override { return inner_->fork(id); }
-    void drop(SequenceId id) override { inner_->drop(id); }
-    std::int32_t length(SequenceId id) const override { return inner_->length(id); }
-    Result<std::vector<std::byte>> save(SequenceId id) const override { return inner_->save(id); }
-    Result<void> restore(SequenceId id, std::span<const std::byte> state) override {
-      return inner_->restore(id, state);
-    }
-    Result<std::vector<std::byte>> save_sampler(SequenceId id) const override {
-      return inner_->save_sampler(id);
-    }
-    Result<void> restore_tokens(SequenceId id, std::span<const std::byte> state) override {
-      return inner_->restore_tokens(id, state);
-    }
+        : ForwardingEngine(std::move(inner)), path_(std::move(path)) {}
     Result<void> decode(std::span<const DecodeItem> items, std::span<Token> sampled) override {
       for (const auto& entry : std::filesystem::directory_iterator(path_)) {
         std::filesystem::remove(entry.path());
       }
-      return inner_->decode(items, sampled);
+      return inner().decode(items, sampled);
     }
-    void request_abort() noexcept override { inner_->request_abort(); }
 
    private:
-    std::unique_ptr<Engine> inner_;
     std::string path_;
   };
   const Ended ended = run_all(2, {.host_kv_bytes = 0, .kv_folder = folder.path()},

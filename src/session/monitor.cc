@@ -40,13 +40,16 @@ CallGrammar::CallGrammar(const Vocabulary& vocabulary, std::shared_ptr<const Tok
       trie_(std::move(trie)),
       markers_(markers),
       has_calls_(grammar->has_calls()),
-      plain_(grammar, false, *trie_, markers) {
-  if (async_plus) with_futures_.emplace(grammar, true, *trie_, markers);
+      nothing_named_(grammar, Automaton::Naming::no, *trie_, markers) {
+  if (!async_plus) return;
+  ended_named_.emplace(grammar, Automaton::Naming::any, *trie_, markers);
+  open_named_.emplace(grammar, Automaton::Naming::open, *trie_, markers);
 }
 
-void Monitor::open(Marker marker, bool calls) {
+void Monitor::open(Marker marker, std::vector<CallName> names) {
   open_ = marker;
-  calls_ = calls && shared_->with_futures_.has_value();
+  if (!shared_->open_named_) names.clear();
+  names_ = CallNames(std::move(names));
   block_.clear();
   part_ = 0;
   written_.clear();
@@ -54,28 +57,33 @@ void Monitor::open(Marker marker, bool calls) {
   Automaton& automaton = variant().automaton;
   automaton.trim();
   epoch_ = automaton.epoch();
-  state_ = marker == Marker::call ? automaton.call() : automaton.trap();
+  state_ = begin();
+}
+
+NamedState Monitor::begin() {
+  const Automaton& automaton = variant().automaton;
+  return {*open_ == Marker::call ? automaton.call() : automaton.trap(), {}};
 }
 
 // Another session may have made the automaton forget its states.
-Automaton::State Monitor::state() {
+NamedState Monitor::state() {
   Automaton& automaton = variant().automaton;
   if (epoch_ != automaton.epoch()) {
     epoch_ = automaton.epoch();
-    state_ = *open_ == Marker::call ? automaton.call() : automaton.trap();
-    for (const Token token : block_) state_ = variant().masks.step(state_, token);
+    state_ = begin();
+    for (const Token token : block_) state_ = step(state_, token);
   }
   return state_;
 }
 
-Automaton::State Monitor::state_behind(std::size_t drafted) {
-  Automaton::State state = this->state();
-  for (std::size_t i = 0; i < drafted; ++i) state = variant().masks.step(state, draft_[i]);
+NamedState Monitor::state_behind(std::size_t drafted) {
+  NamedState state = this->state();
+  for (std::size_t i = 0; i < drafted; ++i) state = step(state, draft_[i]);
   return state;
 }
 
 void Monitor::advance(Token token) {
-  state_ = variant().masks.step(state(), token);
+  state_ = step(state(), token);
   block_.push_back(token);
   draft_.clear();
   const auto marker = shared_->markers_.marker(token);
@@ -101,13 +109,14 @@ std::size_t Monitor::id_room() const {
 }
 
 bool Monitor::allows(Token token, std::size_t drafted) {
-  if (variant().masks.step(state_behind(drafted), token) == Automaton::kDead) return false;
+  if (step(state_behind(drafted), token).state == Automaton::kDead) return false;
   if (id_bytes(shared_->trie_->bytes(token)) > id_room()) return false;
   return token != shared_->markers_.token(Marker::head) || !id_is_taken();
 }
 
 std::span<const std::uint64_t> Monitor::allowed(std::size_t drafted) {
-  const std::span<const std::uint64_t> all = variant().masks.mask(state_behind(drafted)).words();
+  const std::span<const std::uint64_t> all =
+      variant().masks.mask(names_, state_behind(drafted), named_).words();
   const std::size_t room = id_room();
   const bool taken = id_is_taken();
   if (!taken && room >= shared_->trie_->longest()) return all;
@@ -123,16 +132,28 @@ std::span<const std::uint64_t> Monitor::allowed(std::size_t drafted) {
   return narrowed_;
 }
 
+// The only symbol that can follow; nothing where several or none can.
+std::optional<Symbol> Monitor::only_symbol(NamedState state) {
+  Automaton& automaton = variant().automaton;
+  if (!automaton.may_name(state.state)) return automaton.forced(state.state);
+  std::optional<Symbol> only;
+  for (Symbol symbol = 0; symbol < kSymbols; ++symbol) {
+    if (asynclm::step(automaton, names_, state, symbol).state == Automaton::kDead) continue;
+    if (only) return std::nullopt;
+    only = symbol;
+  }
+  return only;
+}
+
 std::span<const Token> Monitor::forced() {
   forced_.clear();
-  Automaton& automaton = variant().automaton;
-  Automaton::State state = this->state();
+  NamedState state = this->state();
   std::string text;
-  std::optional<Symbol> next = automaton.forced(state);
+  std::optional<Symbol> next = only_symbol(state);
   while (next && *next < 256 && text.size() < kMaxForced) {
     text += static_cast<char>(*next);
-    state = automaton.step(state, *next);
-    next = automaton.forced(state);
+    state = asynclm::step(variant().automaton, names_, state, *next);
+    next = only_symbol(state);
   }
   const bool to_marker =
       next && *next >= 256 && !(*next == symbol_of(Marker::head) && id_is_taken());
@@ -179,13 +200,12 @@ std::vector<Token> Monitor::tokens_with(std::string_view text) const {
 std::span<const Token> Monitor::draft(std::string_view continuation, std::size_t limit) {
   draft_.clear();
   if (open_ != Marker::call || part_ == 0 || continuation.empty()) return {};
-  Automaton& automaton = variant().automaton;
-  Automaton::State state = this->state();
+  NamedState state = this->state();
   const std::vector<Token> whole = tokens_with(continuation);
   for (std::size_t i = block_.size() - part_; i < whole.size() && draft_.size() < limit; ++i) {
-    state = variant().masks.step(state, whole[i]);
+    state = step(state, whole[i]);
     // Behind a token that is followed by forced ones nothing is to be sampled.
-    if (state == Automaton::kDead || automaton.forced(state)) break;
+    if (state.state == Automaton::kDead || only_symbol(state)) break;
     draft_.push_back(whole[i]);
   }
   return draft_;

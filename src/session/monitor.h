@@ -14,6 +14,7 @@
 #include <asynclm/engine.h>
 #include <asynclm/tool.h>
 
+#include "cml/call_names.h"
 #include "cml/grammar.h"
 #include "cml/markers.h"
 #include "cml/token_mask.h"
@@ -32,10 +33,10 @@ class CallGrammar {
 
  private:
   friend class Monitor;
-  struct Variant {  // with futures and without
-    Variant(const std::shared_ptr<const Grammar>& grammar, bool futures, const TokenTrie& trie,
-            const Markers& markers)
-        : automaton(grammar, futures), masks(trie, markers, automaton) {
+  struct Variant {  // one for each Naming
+    Variant(const std::shared_ptr<const Grammar>& grammar, Automaton::Naming names,
+            const TokenTrie& trie, const Markers& markers)
+        : automaton(grammar, names), masks(trie, markers, automaton) {
       // The one state that takes long, as any tool may follow.
       (void)masks.mask(automaton.call());
     }
@@ -51,26 +52,28 @@ class CallGrammar {
   std::shared_ptr<const TokenTrie> trie_;
   Markers markers_;
   bool has_calls_;
-  Variant plain_;
-  std::optional<Variant> with_futures_;  // of async+
+  Variant nothing_named_;
+  std::optional<Variant> ended_named_, open_named_;  // of async+
 };
 
 class Monitor final : public TokenFilter {
  public:
   // `is_free`: whether a new call may have this id. Must outlive the monitor's use.
   Monitor(std::shared_ptr<CallGrammar> grammar, std::function<bool(const std::string&)> is_free)
-      : shared_(std::move(grammar)), is_free_(std::move(is_free)) {}
+      : shared_(std::move(grammar)),
+        is_free_(std::move(is_free)),
+        named_(shared_->vocabulary_.size()) {}
 
-  // The model has opened a block with this marker: [CALL] or, in async+, [TRAP]. `calls`: whether
-  // there are calls whose results can be named (in async+).
-  void open(Marker marker, bool calls);
+  // The model has opened a block with this marker: [CALL] or, in async+, [TRAP]. `names`: the calls
+  // that can be named in it (in async+).
+  void open(Marker marker, std::vector<CallName> names = {});
   // A token of the block was written, or forced. The block is left when it was [END].
   void advance(Token token);
   void close() { open_ = std::nullopt; }
   [[nodiscard]] bool is_open() const { return open_.has_value(); }
   // Of the open block: what to open() another monitor with, and the tokens to advance it by.
   [[nodiscard]] std::optional<Marker> opened_by() const { return open_; }
-  [[nodiscard]] bool opened_with_calls() const { return calls_; }
+  [[nodiscard]] const std::vector<CallName>& opened_with_names() const { return names_.all(); }
   [[nodiscard]] std::span<const Token> block() const { return block_; }
 
   // --- TokenFilter: of the open block ---
@@ -90,10 +93,23 @@ class Monitor final : public TokenFilter {
 
  private:
   [[nodiscard]] CallGrammar::Variant& variant() {
-    return calls_ ? *shared_->with_futures_ : shared_->plain_;
+    switch (names_.most()) {
+      case Automaton::Naming::any:
+        return *shared_->ended_named_;
+      case Automaton::Naming::open:
+        return *shared_->open_named_;
+      case Automaton::Naming::no:
+        break;
+    }
+    return shared_->nothing_named_;
   }
-  [[nodiscard]] Automaton::State state();
-  [[nodiscard]] Automaton::State state_behind(std::size_t drafted);
+  [[nodiscard]] NamedState begin();
+  [[nodiscard]] NamedState step(NamedState state, Token token) {
+    return variant().masks.step(names_, state, token);
+  }
+  [[nodiscard]] NamedState state();
+  [[nodiscard]] NamedState state_behind(std::size_t drafted);
+  [[nodiscard]] std::optional<Symbol> only_symbol(NamedState state);
   [[nodiscard]] bool id_is_taken() const;
   [[nodiscard]] std::size_t id_room() const;
   [[nodiscard]] std::vector<Token> tokens_with(std::string_view text) const;
@@ -101,13 +117,14 @@ class Monitor final : public TokenFilter {
   std::shared_ptr<CallGrammar> shared_;
   std::function<bool(const std::string&)> is_free_;
   std::optional<Marker> open_;
-  bool calls_ = false;
-  Automaton::State state_ = Automaton::kDead;
+  CallNames names_;
+  NamedState state_;
   std::uint32_t epoch_ = 0;
   std::vector<Token> block_;  // tokens since the marker that opened the block
   std::size_t part_ = 0;      // where the text since the last marker begins in block_
   std::string written_;       // that text
   std::vector<Token> forced_, draft_;
+  TokenSet named_;  // made for the names at hand
   std::vector<std::uint64_t> narrowed_;
 };
 

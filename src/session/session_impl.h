@@ -148,6 +148,7 @@ struct Session::Impl {
   [[nodiscard]] bool has_room(std::size_t tokens) const {
     return context.size() + tokens <= static_cast<std::size_t>(config.context_tokens);
   }
+  [[nodiscard]] std::vector<CallName> nameable(Marker marker) const;
   void leave_out(std::size_t bytes, bool or_all);
   [[nodiscard]] std::size_t tokens_of(Marker marker) const {
     return marker_tokens[static_cast<std::size_t>(marker)].size();

@@ -19,7 +19,8 @@ void Session::Impl::take(Token token, Time now) {
     const Parser::Event event = *next;
     if (monitor) {
       if (parser.in_block() && (!was_in_block || event == Parser::Event::malformed)) {
-        monitor->open(*markers.marker(token), !calls.empty());
+        const Marker marker = *markers.marker(token);
+        monitor->open(marker, nameable(marker));
       } else if (event == Parser::Event::malformed) {
         monitor->close();
       } else if (was_in_block) {
@@ -56,6 +57,18 @@ void Session::Impl::take(Token token, Time now) {
         break;
     }
   }
+}
+
+// The calls that a block may name, in async+. A trap that waits for what the model has would not
+// wait.
+std::vector<CallName> Session::Impl::nameable(Marker marker) const {
+  std::vector<CallName> names;
+  if (!async_plus()) return names;
+  for (const CallRecord& call : calls) {
+    if (call.id.empty() || (marker == Marker::trap && call.delivered)) continue;
+    names.push_back({call.id, !call.outcome});
+  }
+  return names;
 }
 
 // Takes the last bytes of the token just written out of the context. Where the vocabulary has no

@@ -153,9 +153,13 @@ Json Session::Impl::save() const {
   out["turn_began"] = turn_began;
   out["parser"] = parser_json(parser.save());
   if (monitor && monitor->is_open()) {
+    Json names = Json::array();
+    for (const CallName& name : monitor->opened_with_names()) {
+      names.push_back({{"id", name.id}, {"open", name.open}});
+    }
     out["block"] =
         Json{{"marker", enum_json(*monitor->opened_by())},
-             {"calls", monitor->opened_with_calls()},
+             {"names", std::move(names)},
              {"tokens", std::vector<Token>(monitor->block().begin(), monitor->block().end())}};
   }
   if (config.drafts) out["source"] = source.text();
@@ -308,7 +312,12 @@ void Session::Impl::load(const Json& saved) {
     require(monitor && (marker == Marker::call || marker == Marker::trap) && parser.in_block() &&
                 std::ranges::all_of(tokens, is_token),
             "its block is none");
-    monitor->open(marker, block->at("calls").get<bool>());
+    std::vector<CallName> names;
+    for (const Json& name : block->at("names")) {
+      names.push_back({name.at("id").get<std::string>(), name.at("open").get<bool>()});
+      require(is_identifier(names.back().id), "a call that its block may name has no id");
+    }
+    monitor->open(marker, std::move(names));
     for (const Token token : tokens) {
       monitor->advance(token);
       require(monitor->is_open(), "its block is closed");
