@@ -872,6 +872,8 @@ class Benches(ModelTest):
         report, _ = self.measured(*args)
         self.assertGreater(report["machine"]["cores"], 0)
         self.assertEqual(report["latency"][0]["samples"], 1)
+        trace["messages"][0]["content"] = 300 * "play A and B "
+        self.file("parallel.jsonl", json.dumps(trace) + "\n")
         self.assertUsageError(run("bench", *args, "--context", "256"), "no sample of parallel can be run", "256")
 
     def test_bfcl_says_what_is_missing(self):

@@ -58,7 +58,7 @@ class SampleRun {
   std::optional<SequenceId> sequence_;
   const Task* task_ = nullptr;
   Time now_{};
-  std::size_t said_ = 0;  // of the task's interruptions
+  std::size_t said_ = 0;      // of the task's interruptions
   std::vector<Time> writes_;  // of the session's calls
   BfclRun out_;
 };
@@ -294,10 +294,9 @@ BfclModel simulated_model(const Vocabulary& vocabulary, const SimulationCosts& c
   return {.engine = std::move(engine),
           .teach =
               [&fake](SequenceId sequence, std::function<Token()> next, DraftPolicy&) {
-                fake.script(sequence, [next = std::move(next)](std::span<const Token>,
-                                                               std::span<const Token>) {
-                  return next();
-                });
+                fake.script(sequence,
+                            [next = std::move(next)](std::span<const Token>,
+                                                     std::span<const Token>) { return next(); });
               },
           .how = {.costs = costs},
           .per_request = per_request,

@@ -72,7 +72,6 @@ struct BfclRun {
 // tokens are not taken as its calls (the schema or the grammar does not allow them); whatever the
 // engine says.
 [[nodiscard]] Result<BfclRun> run_bfcl(BfclModel& model, const BfclSample& sample,
-                                       const BfclArm& arm, DraftPolicy& drafts,
-                                       Random& random);
+                                       const BfclArm& arm, DraftPolicy& drafts, Random& random);
 
 }  // namespace asynclm::bench

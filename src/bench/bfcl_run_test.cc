@@ -22,9 +22,10 @@ BfclModel quick_model(const SimulationCosts& costs = kMillisecond) {
 }
 
 BfclSample sample_of(Task task) {
-  return {.id = "s",
-          .sequence = {.tools = {make_tool("f", 100), make_tool("g", 300)}, .tasks = {std::move(task)}},
-          .documents = "much more of the functions"};
+  return {
+      .id = "s",
+      .sequence = {.tools = {make_tool("f", 100), make_tool("g", 300)}, .tasks = {std::move(task)}},
+      .documents = "much more of the functions"};
 }
 BfclSample independent() {
   return sample_of({.user = "go",
@@ -134,8 +135,8 @@ TEST(BfclRun, ARealEngineIsKeptToTheSameTokens) {
     auto engine = make_llama_engine(
         {.model_path = path, .context_tokens = 512, .max_sequences = 1, .threads = 1});
     ASSERT_TRUE(engine) << engine.error().message;
-    const BfclRun real = run(arm, one_after_another(), forced_model(std::move(*engine)),
-                             {"forced", "drafts"});
+    const BfclRun real =
+        run(arm, one_after_another(), forced_model(std::move(*engine)), {"forced", "drafts"});
     const BfclRun simulated =
         run(arm, one_after_another(), simulated_model(**vocabulary, kMillisecond, {}),
             {"forced", "drafts"});
@@ -155,8 +156,8 @@ TEST(BfclExperiment, SamplesThatCannotBeRunAreLeftOutInAllArms) {
   const std::vector<BfclArm> arms = {*find_bfcl_arm("sync"), *find_bfcl_arm("async")};
   BfclModel model = quick_model();
   std::size_t last = 0;
-  const auto results = run_arms(
-      model, workload, arms, {.progress = [&](std::size_t done, std::size_t) { last = done; }});
+  const auto results = run_arms(model, workload, arms,
+                                {.progress = [&](std::size_t done, std::size_t) { last = done; }});
   ASSERT_TRUE(results) << results.error().message;
   EXPECT_EQ(last, 3U);
   ASSERT_EQ(results->skipped.size(), 1U);
@@ -174,8 +175,7 @@ TEST(BfclExperiment, SamplesThatCannotBeRunAreLeftOutInAllArms) {
 }
 
 TEST(BfclExperiment, ARandomOrderIsDrawnAnewForEachSample) {
-  const BfclWorkload workload{.name = "w",
-                              .samples = std::vector<BfclSample>(12, independent())};
+  const BfclWorkload workload{.name = "w", .samples = std::vector<BfclSample>(12, independent())};
   BfclArm arm = *find_bfcl_arm("async");
   arm.random_order = true;
   BfclModel model = quick_model();

@@ -28,11 +28,11 @@ void say_one_after_another(const std::vector<Trace::Part>& parts, Time apart, Ta
 std::string documents_of(const std::vector<ToolSpec>& tools) {
   std::string text;
   for (const ToolSpec& tool : tools) {
-    text += Json{{"name", tool.name},
-                 {"description", tool.description},
-                 {"parameters", tool.parameters}}
-                .dump() +
-            "\n";
+    text +=
+        Json{
+            {"name", tool.name}, {"description", tool.description}, {"parameters", tool.parameters}}
+            .dump() +
+        "\n";
   }
   return text;
 }

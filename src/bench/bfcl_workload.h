@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The workloads of `asynclm bench bfcl`: recorded calls of the Berkeley Function Calling Leaderboard
-// (paper section 6) as tasks that take the time of their functions.
+// The workloads of `asynclm bench bfcl`: recorded calls of the Berkeley Function Calling
+// Leaderboard (paper section 6) as tasks that take the time of their functions.
 #pragma once
 
 #include <array>

@@ -65,7 +65,8 @@ TEST_F(BfclWorkloads, ConversationsAreRunAsAWholeOrBegun) {
   keep_called_tools(called);
   EXPECT_EQ(called.samples[0].sequence.tools.size(), 1U);
   EXPECT_FALSE(called.samples[0].documents.contains("other"));
-  const auto first = load({.name = "f", .file = "turns", .upstream = "", .says = "", .first_turn_only = true});
+  const auto first =
+      load({.name = "f", .file = "turns", .upstream = "", .says = "", .first_turn_only = true});
   ASSERT_TRUE(first) << first.error().message;
   EXPECT_EQ(first->samples.at(0).sequence.tasks.size(), 1U);
 }
@@ -106,7 +107,8 @@ TEST_F(BfclWorkloads, WhatIsNotThereIsSaid) {
   ASSERT_FALSE(empty);
   EXPECT_TRUE(empty.error().message.contains("no sample with a call")) << empty.error().message;
   (void)write("one.jsonl", std::string(kTrace) + "\n");
-  const auto alone = load({.name = "a", .file = "one", .upstream = "", .says = "", .arrivals = from_ms(0)});
+  const auto alone =
+      load({.name = "a", .file = "one", .upstream = "", .says = "", .arrivals = from_ms(0)});
   ASSERT_FALSE(alone);
   EXPECT_TRUE(alone.error().message.contains("side by side")) << alone.error().message;
 }

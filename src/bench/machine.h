@@ -7,7 +7,7 @@
 namespace asynclm::bench {
 
 struct MachineState {
-  std::string processor;    // as the system names it; empty where it does not
+  std::string processor;  // as the system names it; empty where it does not
   unsigned cores = 0;
   double load_average = 0;  // of the last minute; this program's own work counts
   // The same piece of work takes different times where others take the processor: the 90th

@@ -16,9 +16,7 @@ namespace {
 class OnlyTaught final : public TokenFilter {
  public:
   OnlyTaught(const std::function<Token()>& next, TokenFilter* own, Token vocabulary_size)
-      : next_(next),
-        own_(own),
-        words_((static_cast<std::size_t>(vocabulary_size) + 63) / 64) {}
+      : next_(next), own_(own), words_((static_cast<std::size_t>(vocabulary_size) + 63) / 64) {}
 
   bool allows(Token token, std::size_t drafted) override { return token == taught(drafted); }
   std::span<const std::uint64_t> allowed(std::size_t drafted) override {

@@ -36,8 +36,8 @@ struct BfclSetting {
 };
 // A decode step reads all weights once: 2 bytes for each of 1.24 and 3.21 thousand million
 // parameters at 80 % of an RTX 4090's 1,008 GB/s. A prompt's token takes two operations a parameter
-// at half of its 165 TFLOP/s. These are what the shapes allow, not measurements. KV cache: 16 layers
-// of 8 heads of 64, and 28 of 8 of 128, keys and values of 2 bytes.
+// at half of its 165 TFLOP/s. These are what the shapes allow, not measurements. KV cache: 16
+// layers of 8 heads of 64, and 28 of 8 of 128, keys and values of 2 bytes.
 constexpr std::array<BfclSetting, 3> kSettings = {{
     {"paper", "5 ms a token, 310 ms to the first token of a request (paper, sections 5.5 and 6)", 5,
      0, 310, 0},
@@ -97,10 +97,8 @@ Result<void> BenchBfclCommand::open_model() {
   if (kind == "forced") {
     const auto path = find_model(model);
     if (!path) return std::unexpected(path.error());
-    auto engine = make_llama_engine({.model_path = *path,
-                                     .context_tokens = context,
-                                     .max_sequences = 1,
-                                     .threads = threads});
+    auto engine = make_llama_engine(
+        {.model_path = *path, .context_tokens = context, .max_sequences = 1, .threads = threads});
     if (!engine) return std::unexpected(engine.error());
     report_["model"] = (*engine)->info().model;
     report_["library"] = (*engine)->info().library;
@@ -114,7 +112,8 @@ Result<void> BenchBfclCommand::open_model() {
                           {"is_loaded", machine.is_loaded}};
     if (machine.is_loaded) {
       std::cerr << std::format(
-          "asynclm bench bfcl: the machine is loaded (load {:.2f}; equal work takes {:.2f} times as "
+          "asynclm bench bfcl: the machine is loaded (load {:.2f}; equal work takes {:.2f} times "
+          "as "
           "long at times): the ratios of arms tell something, single times little\n",
           machine.load_average, machine.calibration_spread);
     }
@@ -144,8 +143,8 @@ Result<void> BenchBfclCommand::open_model() {
   report_["request_ms"] = request;
   report_["kv_bytes_a_token"] = preset.kv_bytes;
   bench_model_ = bench::simulated_model(
-      *vocabulary,
-      {.per_token = from_ms(token), .per_appended_token = from_ms(prefill)}, from_ms(request));
+      *vocabulary, {.per_token = from_ms(token), .per_appended_token = from_ms(prefill)},
+      from_ms(request));
   return {};
 }
 
@@ -181,8 +180,8 @@ Result<std::vector<bench::BfclArm>> BenchBfclCommand::chosen_arms() const {
   for (const bench::BfclArm& arm : bench::kBfclArms) {
     // Where a request or a prompt's tokens take no time beyond the rest, these are the arms that
     // they are named after.
-    const bool prompts_cost = bench_model_->how.measured ||
-                              bench_model_->how.costs.per_appended_token > Time{};
+    const bool prompts_cost =
+        bench_model_->how.measured || bench_model_->how.costs.per_appended_token > Time{};
     if (arm.name == "async-naive-cached" &&
         (bench_model_->per_request == Time{} || !prompts_cost)) {
       continue;
@@ -314,7 +313,9 @@ Result<void> BenchBfclCommand::run_timeline(const bench::BfclSource& source) {
   if (!workload) return std::unexpected(workload.error());
   const auto chosen = chosen_arms();
   if (!chosen) return std::unexpected(chosen.error());
-  const auto calls = [](const bench::BfclSample& s) { return s.sequence.tasks.front().calls.size(); };
+  const auto calls = [](const bench::BfclSample& s) {
+    return s.sequence.tasks.front().calls.size();
+  };
   std::ranges::stable_sort(workload->samples, {}, calls);
   const std::size_t middle = workload->samples.size() / 2;
   workload->samples = {std::move(workload->samples[middle])};
@@ -354,8 +355,8 @@ Result<void> BenchBfclCommand::run_parts() {
       if (auto ok = (this->*part)(source); !ok) {
         // A checkout of the leaderboard has only some of the files; some prompts are too long for
         // some models.
-        const bool cannot_be = ok.error().code == ErrorCode::not_found ||
-                               ok.error().code == ErrorCode::unsupported;
+        const bool cannot_be =
+            ok.error().code == ErrorCode::not_found || ok.error().code == ErrorCode::unsupported;
         if (!cannot_be || !workloads.empty()) return ok;
         std::cerr << std::format("asynclm bench bfcl: {} is left out: {}\n", source.name,
                                  ok.error().message);
@@ -384,7 +385,8 @@ int BenchBfclCommand::run() {
 
 void add_bench_bfcl(CLI::App& bench, int& exit_code) {
   CLI::App* sub = bench.add_subcommand(
-      "bfcl", "The paper's experiments: ways of calling functions, and how far each is from the best");
+      "bfcl",
+      "The paper's experiments: ways of calling functions, and how far each is from the best");
   const auto command = std::make_shared<BenchBfclCommand>();
   sub->add_option("--data", command->data,
                   "Folder of recorded calls as JSON lines (src/oracle/traces.h)")

@@ -63,14 +63,13 @@ Json arm_json(const BfclResults& results, std::size_t arm, std::uint64_t seed) {
     out["bounds_of_critical_path"] = inexact;
   }
   const auto per_call = [&](auto member) {
-    return rounded(mean_of_call(runs, [member](const BfclRun& r) {
-      return static_cast<double>(r.*member);
-    }));
+    return rounded(
+        mean_of_call(runs, [member](const BfclRun& r) { return static_cast<double>(r.*member); }));
   };
-  out["prompt_tokens"] = rounded(
-      mean(runs, [](const BfclRun& r) { return static_cast<double>(r.prompt_tokens); }));
-  out["a_call"] = {{"writing_ms", rounded(mean_of_call(
-                                      runs, [](const BfclRun& r) { return to_ms(r.writing); }))},
+  out["prompt_tokens"] =
+      rounded(mean(runs, [](const BfclRun& r) { return static_cast<double>(r.prompt_tokens); }));
+  out["a_call"] = {{"writing_ms",
+                    rounded(mean_of_call(runs, [](const BfclRun& r) { return to_ms(r.writing); }))},
                    {"decode_calls", per_call(&BfclRun::steps)},
                    {"requests", per_call(&BfclRun::requests)},
                    {"tokens", per_call(&BfclRun::tokens)},
@@ -83,18 +82,16 @@ Json arm_json(const BfclResults& results, std::size_t arm, std::uint64_t seed) {
 
 Json bfcl_table(const BfclResults& results, const bench::BfclSource& source, std::uint64_t seed) {
   const std::vector<BfclRun>& first = results.runs.front();
-  Json out = {{"workload", source.name},
-              {"says", source.says},
-              {"samples", results.samples.size()},
-              {"skipped", results.skipped},
-              {"calls", rounded(mean(first,
-                                     [](const BfclRun& r) {
-                                       return static_cast<double>(r.calls.size());
-                                     }))},
-              {"running_ms", rounded(mean_of_call(first, [](const BfclRun& r) {
-                 return to_ms(r.running);
-               }))},
-              {"arms", Json::array()}};
+  Json out = {
+      {"workload", source.name},
+      {"says", source.says},
+      {"samples", results.samples.size()},
+      {"skipped", results.skipped},
+      {"calls",
+       rounded(mean(first, [](const BfclRun& r) { return static_cast<double>(r.calls.size()); }))},
+      {"running_ms",
+       rounded(mean_of_call(first, [](const BfclRun& r) { return to_ms(r.running); }))},
+      {"arms", Json::array()}};
   Json& ids = out["ids"] = Json::array();
   for (const bench::BfclSample* sample : results.samples) ids.push_back(sample->id);
   for (std::size_t arm = 0; arm < results.arms.size(); ++arm) {
@@ -135,9 +132,9 @@ std::string bfcl_text(std::string_view title, const Json& table) {
     std::string over = std::format("{:>31}", ""), bound;
     if (arm["speed_up"].contains("sync")) {
       const Json& s = arm["speed_up"]["sync"];
-      over = std::format("{:>11.2f}{:>20}", s["median"].get<double>(),
-                         std::format("{:.2f} to {:.2f}", s["low"].get<double>(),
-                                     s["high"].get<double>()));
+      over = std::format(
+          "{:>11.2f}{:>20}", s["median"].get<double>(),
+          std::format("{:.2f} to {:.2f}", s["low"].get<double>(), s["high"].get<double>()));
     }
     if (arm.contains("over_bound")) {
       bound = std::format("{:.3f}", arm["over_bound"]["p50"].get<double>());

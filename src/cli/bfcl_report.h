@@ -14,10 +14,10 @@
 namespace asynclm {
 
 // Workload, samples, means over the samples, and for each arm its makespans, its speed-ups over
-// each of sync, sync-parallel and the stateless arms that was run, makespan over bound, tokens and requests. `seed`: of the
-// intervals.
-[[nodiscard]] Json bfcl_table(const bench::BfclResults& results,
-                              const bench::BfclSource& source, std::uint64_t seed);
+// each of sync, sync-parallel and the stateless arms that was run, makespan over bound, tokens and
+// requests. `seed`: of the intervals.
+[[nodiscard]] Json bfcl_table(const bench::BfclResults& results, const bench::BfclSource& source,
+                              std::uint64_t seed);
 
 // The calls of one sample in all arms.
 [[nodiscard]] Json bfcl_timeline(const bench::BfclResults& results, std::size_t sample);

@@ -90,7 +90,8 @@ Result<SimulationReport> simulate(
       if (agenda.empty()) {
         return fail(ErrorCode::internal, "the session waits, but no call is running");
       }
-      Time next = how.serving.all_at_once ? agenda.rbegin()->first.first : agenda.begin()->first.first;
+      Time next =
+          how.serving.all_at_once ? agenda.rbegin()->first.first : agenda.begin()->first.first;
       if (!interrupts.empty()) next = std::min(next, start + interrupts.front().at);
       now = std::max(now, next);
     } else {
@@ -110,8 +111,8 @@ Result<SimulationReport> simulate(
       if (!tokens) return std::unexpected(tokens.error());
       const Time decoded = wall_time();
       now += how.measured ? decoded - from
-                          : how.costs.per_token + how.costs.per_appended_token *
-                                                      static_cast<std::int64_t>(batch - 1);
+                          : how.costs.per_token +
+                                how.costs.per_appended_token * static_cast<std::int64_t>(batch - 1);
       std::size_t position = session.context().size();
       session.decoded(*tokens, now);
       if (how.measured) now += wall_time() - decoded;
@@ -135,9 +136,8 @@ Result<SimulationReport> simulate(
       ++report.said;
       act_on_events();
     }
-    if (how.serving.all_at_once &&
-        (!std::holds_alternative<Wait>(step) || agenda.empty() ||
-         agenda.rbegin()->first.first > now)) {
+    if (how.serving.all_at_once && (!std::holds_alternative<Wait>(step) || agenda.empty() ||
+                                    agenda.rbegin()->first.first > now)) {
       continue;
     }
     while (!agenda.empty() && agenda.begin()->first.first <= now) {

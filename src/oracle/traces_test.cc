@@ -99,14 +99,14 @@ TEST_F(Traces, ACallComesAfterThoseWhoseValuesItTakes) {
 
 TEST_F(Traces, AValueThatNoPathLeadsToHasToBeRead) {
   (void)write("multi_turn_functions.json", kClasses);
-  const auto traces = load_traces(
-      write("read.jsonl",
-            R"({"id": "m", "user": "go", "classes_called": ["A"], "subtasks": [{"user": "a", "calls": [)"
-            R"({"name": "one", "args": {"x": "p"}, "result": "{\"zip\": \"W77\", \"n\": 750.0}"},)"
-            R"({"name": "one", "args": {"x": "W77"}, "deps_data": [0]},)"
-            R"({"name": "one", "args": {"x": "750"}, "deps_data": [0]}]},)"
-            R"({"user": "b", "calls": [{"name": "one", "args": {"x": "q"}}]}]})"
-            "\n"));
+  const auto traces = load_traces(write(
+      "read.jsonl",
+      R"({"id": "m", "user": "go", "classes_called": ["A"], "subtasks": [{"user": "a", "calls": [)"
+      R"({"name": "one", "args": {"x": "p"}, "result": "{\"zip\": \"W77\", \"n\": 750.0}"},)"
+      R"({"name": "one", "args": {"x": "W77"}, "deps_data": [0]},)"
+      R"({"name": "one", "args": {"x": "750"}, "deps_data": [0]}]},)"
+      R"({"user": "b", "calls": [{"name": "one", "args": {"x": "q"}}]}]})"
+      "\n"));
   ASSERT_TRUE(traces) << traces.error().message;
   const auto& calls = traces->front().sequence.tasks.at(0).calls;
   EXPECT_TRUE(calls.at(1).reads.empty());
