@@ -152,7 +152,13 @@ def against_the_paper(results):
     return ("## Beside the paper's figures\nThe paper's Sync sends a request for each call. What of its ratios is the repeated "
             "prompt is seen by what they are over: in each cell over `sync`, over `sync-stateless`, and, where a prompt's "
             "tokens cost something, over `sync-stateless-docs`.\n\n" +
-            table(["", "paper"] + names, rows + [orders]))
+            table(["", "paper"] + names, rows + [orders]) + """
+Why ours differ, where they do:
+* *parallel*: a sample calls one function two to four times, so all its calls take as long, every order is the best one, and `eager` is as good as `async`. What is left to gain is the writing.
+* *multi-step*: most first turns are one call, and the others are chains; there is little to run side by side.
+* *multi-step-parallel*: three chains side by side. Here a barrier costs, and the order of the calls counts: the longest call first is not the longest chain first.
+* *arrivals*: the last task is said 400 (or 800) ms after the first, which no arm can beat, and the sync arms have worked off the first tasks by then where the model is fast. What the paper's Sync loses there is mostly the repeated prompt.
+""")
 
 
 def described(result):

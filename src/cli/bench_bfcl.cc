@@ -79,7 +79,7 @@ struct BenchBfclCommand {
   [[nodiscard]] Result<void> add(std::string_view part, const std::string& title,
                                  const bench::BfclWorkload& workload,
                                  const std::vector<bench::BfclArm>& chosen,
-                                 const bench::BfclSource& source, Json more = Json::object());
+                                 const bench::BfclSource& source, const Json& more = Json::object());
   [[nodiscard]] Result<std::vector<bench::BfclArm>> chosen_arms() const;
   [[nodiscard]] Result<std::vector<bench::BfclArm>> find_arms(
       const std::vector<std::string>& names) const;
@@ -186,7 +186,8 @@ Result<std::vector<bench::BfclArm>> BenchBfclCommand::chosen_arms() const {
         (bench_model_->per_request == Time{} || !prompts_cost)) {
       continue;
     }
-    if (arm.documents && !prompts_cost) continue;
+    // Of a real model the context is mostly too short for it; it can be named.
+    if (arm.documents && (!prompts_cost || bench_model_->how.measured)) continue;
     names.emplace_back(arm.name);
   }
   return find_arms(names);
@@ -213,7 +214,7 @@ Result<bench::BfclResults> BenchBfclCommand::run_arms(const std::string& title,
 Result<void> BenchBfclCommand::add(std::string_view part, const std::string& title,
                                    const bench::BfclWorkload& workload,
                                    const std::vector<bench::BfclArm>& chosen,
-                                   const bench::BfclSource& source, Json more) {
+                                   const bench::BfclSource& source, const Json& more) {
   const auto results = run_arms(title, workload, chosen);
   if (!results) return std::unexpected(results.error());
   Json table = bfcl_table(*results, source, options.seed);
@@ -267,17 +268,11 @@ Result<void> BenchBfclCommand::run_ablation(const bench::BfclSource& source) {
   if (!workload) return std::unexpected(workload.error());
   auto chosen = find_arms({"sync", "async", "async+"});
   if (!chosen) return std::unexpected(chosen.error());
-  static const auto kNames = [] {
-    std::array<std::string, bench::kBfclFeatures.size()> names;
-    for (std::size_t i = 0; i < names.size(); ++i) {
-      names[i] = std::format("without {}", bench::kBfclFeatures[i]);
-    }
-    return names;
-  }();
+  std::array<std::string, bench::kBfclFeatures.size()> names;  // the arms refer to them
   bench::BfclArm bare = chosen->back();
-  for (std::size_t i = 0; i < kNames.size(); ++i) {
+  for (std::size_t i = 0; i < names.size(); ++i) {
     bench::BfclArm arm = chosen->at(2);
-    arm.name = kNames[i];
+    arm.name = names[i] = std::format("without {}", bench::kBfclFeatures[i]);
     if (auto ok = bench::switch_off(bench::kBfclFeatures[i], arm); !ok) return ok;
     if (auto ok = bench::switch_off(bench::kBfclFeatures[i], bare); !ok) return ok;
     chosen->push_back(arm);
