@@ -94,10 +94,10 @@ int EvalCommand::run() {
                                    {"temperature", temperature},
                                    {"modes", nlohmann::ordered_json::object()}};
   if (!json) {
-    std::cout << std::format("{:<13}{:>6}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}\n",
-                             "mode", "runs", "calls", "runs", "pass^" + std::to_string(timings),
-                             "answers", "stopped", "priority", "traps", "invented", "repeated",
-                             "refused", "forged");
+    std::cout << std::format(
+        "{:<13}{:>6}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}\n", "mode", "runs",
+        "calls", "runs", "pass^" + std::to_string(timings), "answers", "stopped", "priority",
+        "traps", "invented", "repeated", "refused", "not run", "forged");
   }
   for (const std::string& name : modes) {
     const auto mode = parse_mode(name);
@@ -141,6 +141,7 @@ int EvalCommand::run() {
                                {"calls_extra", score.calls_extra},
                                {"repeated", score.repeated},
                                {"refused", score.refused},
+                               {"not_run", score.not_run},
                                {"invented", score.invented},
                                {"traps", score.traps},
                                {"traps_right", score.traps_right},
@@ -160,8 +161,8 @@ int EvalCommand::run() {
             percent(score.choices_right, score.choices), percent(score.traps_right, score.traps)}) {
         std::cout << std::format("{:>7.1f} %", share);
       }
-      std::cout << std::format("{:>9}{:>9}{:>9}{:>9}\n", score.invented, score.repeated,
-                               score.refused, score.forged)
+      std::cout << std::format("{:>9}{:>9}{:>9}{:>9}{:>9}\n", score.invented, score.repeated,
+                               score.refused, score.not_run, score.forged)
                 << std::flush;
       if (too_long > 0) {
         std::cout << std::format(

@@ -212,6 +212,7 @@ Score& Score::operator+=(const Score& other) {
   calls_right += other.calls_right;
   calls_extra += other.calls_extra;
   refused += other.refused;
+  not_run += other.not_run;
   repeated += other.repeated;
   invented += other.invented;
   traps += other.traps;
@@ -288,7 +289,9 @@ Result<EvaluatedRun> evaluate(Engine& engine, TaskSequence sequence, const std::
   score.calls_extra = static_cast<std::int64_t>(session->calls().size()) - score.calls_right -
                       count_neutral(*session, expected);
   score.calls = wanted + score.calls_extra;
-  score.refused = std::ranges::count_if(session->calls(), &CallRecord::rejected);
+  for (const CallRecord& call : session->calls()) {
+    if (call.rejected) ++(call.needs.empty() ? score.refused : score.not_run);
+  }
   const Token interrupt = engine.vocabulary().control("[INTR]");
   score.repeated = count_repeated(session->calls());
   score.forged = std::ranges::count(session->context(), interrupt) - delivered;

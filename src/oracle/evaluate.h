@@ -27,6 +27,7 @@ struct Score {
   std::int64_t calls_right = 0;  // name and arguments are an expected call's (oracle/accept.h)
   std::int64_t calls_extra = 0;  // made, but not expected (wrong name or value, or made twice)
   std::int64_t refused = 0;      // of those: malformed, unknown function or invalid arguments
+  std::int64_t not_run = 0;      // left to the session (async+), which could not run them
   std::int64_t repeated = 0;     // of those: an earlier call once more
   std::int64_t invented = 0;     // calls with a result as argument that was not yet delivered
   std::int64_t traps = 0;        // of the model; not in mode sync, where every call is one
