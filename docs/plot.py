@@ -171,7 +171,7 @@ def draw_sweep(result):
         fine = [x[0] * (x[-1] / x[0]) ** (i / 60) for i in range(61)]
         calls = points[0]["calls"]
         ink = pyplot.rcParams["text.color"]
-        axes.plot(fine, [1 + r for r in fine], "--", color=ink, linewidth=1, label="1 + E/G: any number of calls")
+        axes.plot(fine, [1 + r for r in fine], "--", color=ink, linewidth=1, label="1 + E/G: the limit for many calls")
         axes.plot(fine, [calls * (1 + r) / (calls + r) for r in fine], ":", color=ink, linewidth=1,
                   label=f"{calls:.1f} equal, independent calls")
         for i, arm in enumerate(points[0]["arms"]):

@@ -27,9 +27,8 @@ The paper's experiments (section 6): recorded calls of the Berkeley Function Cal
 ```
 for s in SETTINGS; do
   ./dev asynclm bench bfcl --data DATA --setting $s --json > $s.json
-  ./dev plot $s.json docs/figures/bfcl-$s
 done
-python3 docs/results.py RESULTS > docs/results.md
+PLOTpython3 docs/results.py RESULTS > docs/results.md
 ```
 `DATA` is a folder of JSON lines as `src/oracle/traces.h` describes them, or `bfcl_eval/data` of the leaderboard's repository, which has the workloads parallel, multi-step and multi-turn only, no results and no times.
 
@@ -238,7 +237,9 @@ def main(paths):
             sys.exit(f"results: {path} is not what asynclm bench bfcl prints with --json ({error!r})")
     settings = " ".join(r["setting"] for r in results if "setting" in r)
     names = " ".join(f"{r['setting']}.json" if "setting" in r else f"{r['kind']}.json" for r in results)
-    print(INTRO.replace("SETTINGS", settings).replace("RESULTS", names))
+    plots = [n for n in names.split() if picture(n.removesuffix(".json"), "latency")]
+    plot = "".join(f"./dev plot {n} docs/figures/bfcl-{n.removesuffix('.json')}\n" for n in plots)
+    print(INTRO.replace("SETTINGS", settings).replace("RESULTS", names).replace("PLOT", plot))
     print(against_the_paper(results))
     print("\n".join(section(r) for r in results), end="")
 
