@@ -150,8 +150,8 @@ def against_the_paper(results):
     names = [r.get("setting", r["kind"]) for r in results]
     return ("## Beside the paper's figures\nThe paper's Sync sends a request for each call. What of its ratios is the repeated "
             "prompt is seen by what they are over: in each cell over `sync`, over `sync-stateless`, and, where a prompt's "
-            "tokens cost something, over `sync-stateless-docs`.\n\n" +
-            table(["", "paper"] + names, rows + [orders]) + """
+            "tokens cost something, over `sync-stateless-docs`. The other arms keep their cache in all of these.\n\n" +
+            table(["", "the paper says"] + [f"`{n}`" for n in names], rows + [orders]) + """
 Why ours differ, where they do:
 * *parallel*: a sample calls one function two to four times, so all its calls take as long, every order is the best one, and `eager` is as good as `async`. What is left to gain is the writing.
 * *multi-step*: most first turns are one call, and the others are chains; there is little to run side by side.
@@ -181,7 +181,7 @@ def described(result):
 
 def section(result):
     name = result.get("setting", result["kind"])
-    out = [f"## {name}\n\n{described(result)}\n"]
+    out = [f"## {'Setting' if 'setting' in result else 'Kind'} `{name}`\n\n{described(result)}\n"]
     entries = result.get("latency", [])
     whole = [e for e in entries if not e["workload"].startswith("arrivals")]
     arrivals = [e for e in entries if e["workload"].startswith("arrivals")]
