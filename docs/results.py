@@ -48,7 +48,7 @@ The tokens' time is of one of two kinds, and each section says which. *Simulated
 | `async` | the paper: interrupts in the same sequence, longest estimate first |
 | `async+` | futures, order, selective waits, forced tokens, drafts; longest remaining path first |
 
-*Bound*: for each run the fastest schedule of its calls with the times that it took to write each one, and in async+ with the forms by which a call is written before its predecessor returns. Exact by branch and bound up to 12 calls, else the critical-path bound. Speed-ups are medians of ratios paired by sample, with 95 % intervals of the bootstrap.
+*Bound*: for each run the fastest schedule of its calls with the times that it took to write each one, and in async+ with the forms by which a call is written before its predecessor returns. Exact by branch and bound up to 12 calls, else the critical-path bound. It counts no traps and nothing that taking in results costs: on a small model and a CPU that is much. Speed-ups are medians of ratios paired by sample, with 95 % intervals of the bootstrap.
 """
 
 

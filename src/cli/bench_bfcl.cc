@@ -79,7 +79,8 @@ struct BenchBfclCommand {
   [[nodiscard]] Result<void> add(std::string_view part, const std::string& title,
                                  const bench::BfclWorkload& workload,
                                  const std::vector<bench::BfclArm>& chosen,
-                                 const bench::BfclSource& source, const Json& more = Json::object());
+                                 const bench::BfclSource& source,
+                                 const Json& more = Json::object());
   [[nodiscard]] Result<std::vector<bench::BfclArm>> chosen_arms() const;
   [[nodiscard]] Result<std::vector<bench::BfclArm>> find_arms(
       const std::vector<std::string>& names) const;
