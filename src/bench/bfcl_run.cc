@@ -56,7 +56,6 @@ class SampleRun {
   std::optional<Session> session_;
   std::optional<Oracle> oracle_;
   std::optional<SequenceId> sequence_;
-  const Task* task_ = nullptr;
   Time now_{};
   std::size_t said_ = 0;      // of the task's interruptions
   std::vector<Time> writes_;  // of the session's calls
