@@ -52,7 +52,7 @@ class SampleRun {
   BfclModel& model_;
   const BfclSample& sample_;
   const BfclArm& arm_;
-  Simulation how_;
+  SimulationOptions how_;
   std::optional<Session> session_;
   std::optional<Oracle> oracle_;
   std::optional<SequenceId> sequence_;

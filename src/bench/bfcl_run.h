@@ -33,8 +33,8 @@ struct BfclModel {
   std::unique_ptr<Engine> engine;
   // What the sequence samples from now on. `drafts`: what is known of the arm's drafts so far.
   std::function<void(SequenceId, std::function<Token()>, DraftPolicy& drafts)> teach;
-  Simulation how;      // but for the serving
-  Time per_request{};  // of a server, besides the tokens of a request
+  SimulationOptions how;  // but for the serving
+  Time per_request{};     // of a server, besides the tokens of a request
   std::shared_ptr<const TokenTrie> trie;
 };
 

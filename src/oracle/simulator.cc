@@ -57,7 +57,7 @@ bool is_delivery(const Event& event) {
 }  // namespace
 
 Result<SimulationReport> simulate(
-    Session& session, Engine& engine, SequenceId sequence, Time start, const Simulation& how,
+    Session& session, Engine& engine, SequenceId sequence, Time start, const SimulationOptions& how,
     const std::function<SimulatedReturn(CallKey, const CallRecord&)>& tool,
     const std::function<void(const Event&)>& observer,
     std::span<const SimulatedInterrupt> interrupts) {

@@ -32,7 +32,7 @@ struct Serving {
   bool all_at_once = false;
 };
 
-struct Simulation {
+struct SimulationOptions {
   SimulationCosts costs;
   // The clock moves by what the engine and the session really take, and not by `costs`; only the
   // tools' times are simulated.
@@ -74,7 +74,7 @@ struct SimulationReport {
 // the first step appends what it lacks. `tool` is asked once for each dispatched call. `observer`
 // (may be empty) sees each event.
 [[nodiscard]] Result<SimulationReport> simulate(
-    Session& session, Engine& engine, SequenceId sequence, Time start, const Simulation& how,
+    Session& session, Engine& engine, SequenceId sequence, Time start, const SimulationOptions& how,
     const std::function<SimulatedReturn(CallKey, const CallRecord&)>& tool,
     const std::function<void(const Event&)>& observer = {},
     std::span<const SimulatedInterrupt> interrupts = {});
