@@ -847,6 +847,43 @@ class Benches(ModelTest):
             self.assertTrue(arm["series"])
         self.assertIn("unlimited", run("bench", *args, "--policies", "ours").stdout)
 
+    def test_bfcl(self):
+        function = {"name": "music.play", "description": "plays", "parameters": {
+            "type": "object", "properties": {"artist": {"type": "string"}}, "required": ["artist"]}}
+        trace = {"id": "p_0", "messages": [{"role": "user", "content": "play A and B"}], "functions": [function],
+                 "calls": [{"name": "music.play", "args": {"artist": name}} for name in "AB"]}
+        data = self.file("parallel.jsonl", json.dumps(trace) + "\n").parent
+        self.file("function_times_ms.json", '{"music.play": 200}')
+        args = ["bfcl", "--data", data, "--model", MODEL]
+        report, said = self.measured(*args)
+        self.assertIn("multi-step is left out", said)
+        self.assertEqual([t["workload"] for t in report["latency"]], ["parallel"])
+        arms = {a["name"]: a for a in report["latency"][0]["arms"]}
+        times = [arms[name]["makespan_ms"]["p50"] for name in ("sync-stateless", "sync", "sync-parallel", "async", "async+")]
+        self.assertEqual(times, sorted(times, reverse=True))
+        self.assertAlmostEqual(times[0] - times[1], 310)
+        self.assertEqual(arms["async"]["over_bound"]["p50"], 1)
+        self.assertEqual(self.measured(*args)[0], report)
+        self.assertEqual([t["ratio"] for t in report["sweep"]], [0.1, 0.2, 0.35, 0.6, 1, 1.8, 3, 5.5, 10])
+        self.assertEqual(len(report["policies"][0]["arms"]), 5)
+        table = run("bench", *args, "--parts", "latency", "--arms", "sync,async+", "--without", "forced,drafts").stdout
+        self.assertIn("over sync", table)
+        args = ["bfcl", "--data", data, "--kind", "forced", "--workload", "parallel", "--arms", "sync,async", "--parts", "latency"]
+        report, _ = self.measured(*args)
+        self.assertGreater(report["machine"]["cores"], 0)
+        self.assertEqual(report["latency"][0]["samples"], 1)
+        trace["messages"][0]["content"] = 300 * "play A and B "
+        self.file("parallel.jsonl", json.dumps(trace) + "\n")
+        self.assertUsageError(run("bench", *args, "--context", "256"), "no sample of parallel can be run", "256")
+
+    def test_bfcl_says_what_is_missing(self):
+        self.assertUsageError(run("bench", "bfcl"), "--data")
+        args = ["bench", "bfcl", "--data", self.folder, "--model", MODEL]
+        self.assertUsageError(run(*args), "parallel.jsonl", "Berkeley Function Calling Leaderboard")
+        self.assertUsageError(run(*args, "--workload", "serial"), "serial", "multi-step-parallel-long")
+        self.assertUsageError(run(*args, "--arms", "sink"), "sink", "sync-parallel")
+        self.assertUsageError(run(*args, "--without", "everything"), "everything", "drafts")
+
     def test_what_is_wrong_is_said(self):
         for args in (["batch", "--sessions", "0"], ["batch", "--generate", "1"], ["traps", "--context", "5"],
                      ["load", "--policies", "guess"], ["load", "--quick", "--sessions", "3"], ["load", "--rate", "-1"],

@@ -61,9 +61,8 @@ Result<LargeVocabulary> LargeVocabulary::create(const std::string& words, Token 
   if (!pieces) return std::unexpected(pieces.error());
   LargeVocabulary out;
   out.pieces_ = std::move(*pieces);
-  for (const std::string& piece : out.pieces_) {
-    out.ids_.emplace(piece, static_cast<Token>(out.ids_.size()));
-    out.longest_ = std::max(out.longest_, piece.size());
+  for (std::size_t i = 0; i < out.pieces_.size(); ++i) {
+    out.add_piece(out.pieces_[i], static_cast<Token>(i));
   }
   out.first_control_ = static_cast<Token>(out.pieces_.size());
   for (const std::string_view marker : kMarkerSpellings) out.pieces_.emplace_back(marker);
@@ -71,16 +70,32 @@ Result<LargeVocabulary> LargeVocabulary::create(const std::string& words, Token 
   return out;
 }
 
+void LargeVocabulary::add_piece(std::string_view piece, Token token) {
+  Node node = 0;
+  for (const char byte : piece) {
+    const auto [next, is_new] = nodes_.try_emplace(edge(node, byte), ends_.size());
+    if (is_new) ends_.push_back(kNoToken);
+    node = next->second;
+  }
+  ends_[node] = token;
+}
+
 std::vector<Token> LargeVocabulary::encode(std::string_view text) const {
   std::vector<Token> out;
   while (!text.empty()) {
-    for (std::size_t length = std::min(longest_, text.size()); length > 0; --length) {
-      const auto at = ids_.find(std::string(text.substr(0, length)));
-      if (at == ids_.end()) continue;
-      out.push_back(at->second);
-      text.remove_prefix(length);
-      break;
+    Token best = kNoToken;
+    std::size_t length = 0;
+    Node node = 0;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+      const auto next = nodes_.find(edge(node, text[i]));
+      if (next == nodes_.end()) break;
+      node = next->second;
+      if (ends_[node] == kNoToken) continue;
+      best = ends_[node];
+      length = i + 1;
     }
+    out.push_back(best);  // each byte is a piece
+    text.remove_prefix(length);
   }
   return out;
 }

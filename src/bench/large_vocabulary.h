@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -37,9 +38,16 @@ class LargeVocabulary final : public Vocabulary {
   [[nodiscard]] std::string chat_template() const override;
 
  private:
+  // A trie of the pieces: the node behind a node and a byte, and each node's piece.
+  using Node = std::uint32_t;
+  [[nodiscard]] static std::uint64_t edge(Node from, char byte) {
+    return std::uint64_t{from} << 8U | static_cast<unsigned char>(byte);
+  }
+  void add_piece(std::string_view piece, Token token);
+
   std::vector<std::string> pieces_;
-  std::unordered_map<std::string, Token> ids_;
-  std::size_t longest_ = 1;
+  std::unordered_map<std::uint64_t, Node> nodes_;
+  std::vector<Token> ends_ = {kNoToken};
   Token first_control_ = 0;
 };
 

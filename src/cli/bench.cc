@@ -29,6 +29,7 @@ void add_bench_command(CLI::App& app, int& exit_code) {
   CLI::App* bench = app.add_subcommand("bench", "Measurements that anybody can repeat");
   bench->require_subcommand(1);
   add_bench_batch(*bench, exit_code);
+  add_bench_bfcl(*bench, exit_code);
   add_bench_policies(*bench, exit_code);
   add_bench_load(*bench, exit_code);
   add_bench_monitor(*bench, exit_code);

@@ -13,6 +13,7 @@
 namespace asynclm {
 
 void add_bench_batch(CLI::App& bench, int& exit_code);
+void add_bench_bfcl(CLI::App& bench, int& exit_code);
 void add_bench_load(CLI::App& bench, int& exit_code);
 void add_bench_monitor(CLI::App& bench, int& exit_code);
 void add_bench_policies(CLI::App& bench, int& exit_code);

@@ -150,8 +150,8 @@ Result<Sample> make_sample(const Vocabulary& vocabulary, const TaskSequence& seq
               static_cast<std::int32_t>(session->context().size()));
     oracle.begin(task, *session);
     mistaken.clear();
-    const auto report =
-        simulate(*session, engine, *id, sample.makespan, costs, tool, observer, said_by_user(task));
+    const auto report = simulate(*session, engine, *id, sample.makespan, {.costs = costs}, tool,
+                                 observer, said_by_user(task));
     if (!report) return std::unexpected(report.error());
     sample.makespan = report->end;
     parts.add_task(report->sampled, static_cast<std::int32_t>(session->context().size()));

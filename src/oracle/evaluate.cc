@@ -271,8 +271,8 @@ Result<EvaluatedRun> evaluate(Engine& engine, TaskSequence sequence, const std::
       score_trap(*session, task, expected, event.time, score);
     }
   };
-  const auto report =
-      simulate(*session, engine, *id, Time{}, kEvaluationCosts, tool, observer, said_by_user(task));
+  const auto report = simulate(*session, engine, *id, Time{}, {.costs = kEvaluationCosts}, tool,
+                               observer, said_by_user(task));
   engine.drop(*id);
   if (!report) return std::unexpected(report.error());
 

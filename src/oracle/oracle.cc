@@ -31,6 +31,7 @@ bool is_tried_again(const Task& task, std::size_t index) {
 
 std::vector<std::size_t> needs_of(const TaskCall& call) {
   std::vector<std::size_t> needs = call.after;
+  needs.append_range(call.reads);
   for (const TaskArgument& argument : call.arguments) {
     if (argument.from) needs.push_back(*argument.from);
   }
@@ -38,6 +39,13 @@ std::vector<std::size_t> needs_of(const TaskCall& call) {
   const auto [begin, end] = std::ranges::unique(needs);
   needs.erase(begin, end);
   return needs;
+}
+
+bool can_name(const TaskCall& call, std::size_t need, const OracleHabits& habits) {
+  if (std::ranges::contains(call.reads, need)) return false;
+  const bool is_argument =
+      std::ranges::contains(call.arguments, std::optional(need), &TaskArgument::from);
+  return is_argument ? habits.futures : habits.order;
 }
 
 Json result_as_argument(const std::string& text, const ToolSpec& tool,
@@ -116,12 +124,14 @@ std::vector<double> ranks(Policy policy, const Task& task, const std::vector<Too
 }
 
 Oracle::Oracle(const Vocabulary& vocabulary, const Markers& markers,
-               const std::vector<ToolSpec>& tools, Policy policy, Time per_token)
+               const std::vector<ToolSpec>& tools, Policy policy, Time per_token,
+               const OracleHabits& habits)
     : vocabulary_(&vocabulary),
       markers_(markers),
       tools_(&tools),
       policy_(policy),
-      per_token_(per_token) {
+      per_token_(per_token),
+      habits_(habits) {
   for (Token token = 0; token < vocabulary.size() && end_of_turn_ == kNoToken; ++token) {
     if (vocabulary.is_end_of_generation(token)) end_of_turn_ = token;
   }
@@ -135,14 +145,15 @@ bool Oracle::promised(const Session& session, std::size_t index) const {
   return key && *key < session.calls().size() && !delivered(session, index);
 }
 
-void Oracle::begin(const Task& task, const Session& session) {
+void Oracle::begin(const Task& task, const Session& session,
+                   std::optional<std::vector<double>> ranks) {
   task_ = &task;
   first_key_ = static_cast<CallKey>(session.calls().size());
   emitted_ = 0;
   heard_ = 0;
   progress_.assign(task.calls.size(), {});
   const auto planned = plan(task, *tools_, *vocabulary_, per_token_);
-  ranks_ = ranks(policy_, task, *tools_, planned);
+  ranks_ = ranks ? std::move(*ranks) : asynclm::ranks(policy_, task, *tools_, planned);
   needs_.clear();
   for (const PlannedCall& call : planned) needs_.push_back(call.needs);
   said_ = task.say.empty();
@@ -202,7 +213,8 @@ bool Oracle::is_callable(const Session& session, std::size_t index) const {
            !is_withdrawn(*call.retry_of);
   }
   return std::ranges::all_of(needs_[index], [&](std::size_t need) {
-    return succeeded(session, need) || (futures(session) && promised(session, need));
+    return succeeded(session, need) ||
+           (futures(session) && can_name(call, need, habits_) && promised(session, need));
   });
 }
 
@@ -252,7 +264,7 @@ void Oracle::decide(const Session& session) {
     said_ = true;
     return write(task_->say + "\n");
   }
-  if (write_not_possible() || write_report(session)) return;
+  if (write_not_possible() || (habits_.reports && write_report(session))) return;
   for (std::size_t i = 0; i < progress_.size(); ++i) {
     if (progress_[i].key && !delivered(session, i)) return write_trap(session);
   }
@@ -328,7 +340,7 @@ void Oracle::write_trap(const Session& session) {
       open.push_back(session.calls()[*progress_[i].key].id);
     }
   }
-  if (open.size() == 1) {
+  if (habits_.waits && open.size() == 1) {
     write(open.front());
     write(Marker::head);
     write("all");

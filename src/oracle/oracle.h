@@ -41,6 +41,14 @@ inline constexpr std::array<NamedPolicy, 4> kPolicies = {{{"lpt", Policy::lpt},
 // A call's tokens take this long where nothing else is said.
 inline constexpr Time kTimePerToken = from_ms(10);
 
+// What the ideal model does, besides making its calls.
+struct OracleHabits {
+  bool reports = true;  // writes a line for each result; else it only calls
+  // In async+: futures as arguments, calls that come after others, and traps that name what they
+  // wait for.
+  bool futures = true, order = true, waits = true;
+};
+
 // What is known of the task's calls before they run: the time to write each (an argument that is
 // still to come counts as nothing), and its tool's estimate.
 [[nodiscard]] std::vector<PlannedCall> plan(const Task& task, const std::vector<ToolSpec>& tools,
@@ -50,8 +58,13 @@ inline constexpr Time kTimePerToken = from_ms(10);
                                         const std::vector<ToolSpec>& tools,
                                         std::span<const PlannedCall> calls);
 
-// The task's calls that have to return before this one, in their order.
+// The task's calls that have to return before this one is written, or in async+ before it runs, in
+// their order.
 [[nodiscard]] std::vector<std::size_t> needs_of(const TaskCall& call);
+
+// Whether, in async+, the call can be written before its predecessor `need` has returned: with its
+// id in place of the result.
+[[nodiscard]] bool can_name(const TaskCall& call, std::size_t need, const OracleHabits& habits);
 
 // Whether another call of the task is to be made if the call `index` fails.
 [[nodiscard]] bool is_tried_again(const Task& task, std::size_t index);
@@ -79,10 +92,12 @@ class Oracle {
  public:
   // All must outlive the oracle. The session's tools are `tools`.
   Oracle(const Vocabulary& vocabulary, const Markers& markers, const std::vector<ToolSpec>& tools,
-         Policy policy, Time per_token = kTimePerToken);
+         Policy policy, Time per_token = kTimePerToken, const OracleHabits& habits = {});
 
-  // The next task; the session's next call will be its first.
-  void begin(const Task& task, const Session& session);
+  // The next task; the session's next call will be its first. `ranks`: one a call, in place of the
+  // policy's.
+  void begin(const Task& task, const Session& session,
+             std::optional<std::vector<double>> ranks = std::nullopt);
   // The task's next interruption stands in the context.
   void hear() { ++heard_; }
 
@@ -126,6 +141,7 @@ class Oracle {
   const std::vector<ToolSpec>* tools_;
   Policy policy_;
   Time per_token_;
+  OracleHabits habits_;
   Token end_of_turn_ = kNoToken;
   const Task* task_ = nullptr;
   CallKey first_key_ = 0;

@@ -126,6 +126,37 @@ TEST(Oracle, InAsyncPlusTheRuntimeKeepsTheOrder) {
   for (const CallRecord& call : out.calls) EXPECT_EQ(call.outcome, Outcome::returned);
 }
 
+OracleRun run_with(const OracleHabits& habits, const Task& task, Mode mode = Mode::async_plus) {
+  return run_oracle(mode, kTools, {task}, kCosts, Policy::lpt, {.habits = habits});
+}
+
+TEST(Oracle, WithoutFuturesACallWaitsForWhatItTakes) {
+  EXPECT_TRUE(run_with({.futures = false}, recorded())
+                  .written.starts_with("[CALL]a[HEAD]f(x=\"1\")[END][TRAP]a[HEAD]all[END]"
+                                       "[CALL]b[HEAD]g(x=\"seven\")[END]"
+                                       "[CALL]c after b[HEAD]"));
+  EXPECT_TRUE(run_with({.order = false, .waits = false}, recorded())
+                  .written.starts_with("[CALL]a[HEAD]f(x=\"1\")[END]"
+                                       "[CALL]b[HEAD]g(x=$a.n[0])[END][TRAP][END]"));
+  // What no path says cannot be named at all.
+  Task read = recorded();
+  read.calls[1].arguments[0].from = std::nullopt;
+  read.calls[1].reads = {0};
+  EXPECT_TRUE(run_with({.reports = false}, read)
+                  .written.starts_with("[CALL]a[HEAD]f(x=\"1\")[END][TRAP]a[HEAD]all[END]"
+                                       "[CALL]b[HEAD]g(x=\"seven\")[END]"));
+}
+
+TEST(Oracle, WithoutReportsItOnlyCalls) {
+  EXPECT_EQ(run_with({.reports = false}, two_calls(), Mode::async).answer, "hi\n");
+}
+
+TEST(Oracle, TheOrderCanBeGiven) {
+  const OracleRun out = run_oracle(Mode::async, kTools, {two_calls()}, kCosts, Policy::lpt,
+                                   {.ranks = std::vector<double>{0, 1}});
+  EXPECT_TRUE(out.written.starts_with("[CALL]a[HEAD]f")) << out.written;
+}
+
 TEST(Oracle, TheLongestRemainingPathFirst) {
   // The short call starts a chain that takes longer than the longest call.
   const std::vector<ToolSpec> tools = {make_tool("slow", 500), make_tool("quick", 50),
@@ -281,13 +312,31 @@ TEST(Simulator, AppendedTokensCost) {
             from_ms(4 * 10 + prompt - 1));
 }
 
+TEST(Simulator, ClientsOfRequestsAreSlower) {
+  const auto end = [](const Serving& serving) {
+    return run_oracle(Mode::async, kTools, {two_calls()}, kCosts, Policy::lpt, {.serving = serving})
+        .end;
+  };
+  const Time embedded = end({});
+  EXPECT_EQ(end({.per_request = from_ms(1000)}) - embedded, from_ms(2000)) << "two results";
+  EXPECT_EQ(end({.keeps_cache = false}), embedded) << "appended tokens cost nothing here";
+}
+
+TEST(Simulator, ABarrierHandsInAllResultsAtOnce) {
+  const OracleRun out = run_oracle(Mode::async, kTools, {two_calls()}, kCosts, Policy::lpt,
+                                   {.serving = {.all_at_once = true}});
+  ASSERT_EQ(out.calls.size(), 2U);
+  EXPECT_EQ(out.calls[0].delivered, from_ms(120 + 300));
+  EXPECT_EQ(out.calls[1].delivered, out.calls[0].delivered);
+}
+
 TEST(Simulator, SaysWhenItCannotGoOn) {
   const FakeVocabulary vocabulary;
   auto session = Session::create(vocabulary, kTools, {{"user", "go"}}, {});
   FakeEngine engine(vocabulary);
   const SequenceId sequence = *engine.create({});
   engine.script(sequence, play({}, kNoToken));
-  const auto report = simulate(*session, engine, sequence, {}, kCosts, {});
+  const auto report = simulate(*session, engine, sequence, {}, {.costs = kCosts}, {});
   ASSERT_FALSE(report);
   EXPECT_EQ(report.error().code, ErrorCode::engine);
 }
@@ -298,7 +347,7 @@ TEST(Simulator, LongAppendsAreCutToBatches) {
   FakeEngine engine(vocabulary, {.max_batch_tokens = 7});
   const SequenceId sequence = *engine.create({});
   engine.script(sequence, play({'h', 'i'}, vocabulary.control("<|end_of_text|>")));
-  const auto report = simulate(*session, engine, sequence, {}, kCosts, {});
+  const auto report = simulate(*session, engine, sequence, {}, {.costs = kCosts}, {});
   ASSERT_TRUE(report) << report.error().message;
   EXPECT_EQ(session->answer(), "hi");
   EXPECT_EQ(spelled(vocabulary, engine.tokens(sequence)) + "<|end_of_text|>",

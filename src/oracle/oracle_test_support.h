@@ -76,10 +76,17 @@ struct OracleRun {
   std::optional<Error> error;
 };
 
+// What most tests leave as it is.
+struct OracleRunOptions {
+  OracleHabits habits = {};
+  Serving serving = {};
+  std::optional<std::vector<double>> ranks = {};
+};
+
 // The session's limits are as good as none.
 inline OracleRun run_oracle(Mode mode, const std::vector<ToolSpec>& tools,
                             const std::vector<Task>& tasks, const SimulationCosts& costs,
-                            Policy policy = Policy::lpt) {
+                            Policy policy = Policy::lpt, const OracleRunOptions& options = {}) {
   const Vocabulary& vocabulary = quick_vocabulary();
   const auto markers = *Markers::find(vocabulary);
   SessionConfig config;
@@ -91,7 +98,7 @@ inline OracleRun run_oracle(Mode mode, const std::vector<ToolSpec>& tools,
     out.error = session.error();
     return out;
   }
-  Oracle oracle(vocabulary, markers, tools, policy);
+  Oracle oracle(vocabulary, markers, tools, policy, kTimePerToken, options.habits);
   FakeEngine engine(vocabulary, {.context_tokens = config.context_tokens, .max_sequences = 1});
   const SequenceId sequence = *engine.create({});
   engine.script(sequence, [&](std::span<const Token>, std::span<const Token>) {
@@ -104,7 +111,7 @@ inline OracleRun run_oracle(Mode mode, const std::vector<ToolSpec>& tools,
         return out;
       }
     }
-    oracle.begin(task, *session);
+    oracle.begin(task, *session, options.ranks);
     const auto tool = [&](CallKey key, const CallRecord&) {
       const TaskCall& call = *oracle.call(key);
       return SimulatedReturn{call.duration, call.result};
@@ -114,7 +121,8 @@ inline OracleRun run_oracle(Mode mode, const std::vector<ToolSpec>& tools,
       if (interrupt != nullptr && interrupt->id == kUserSource) oracle.hear();
     };
     const auto report =
-        simulate(*session, engine, sequence, out.end, costs, tool, observer, said_by_user(task));
+        simulate(*session, engine, sequence, out.end, {.costs = costs, .serving = options.serving},
+                 tool, observer, said_by_user(task));
     if (!report) {
       out.error = report.error();
       return out;

@@ -11,11 +11,22 @@ namespace {
 
 constexpr Time kNever = Time::max();
 
-// When everything that a call needs has returned; kNever where something is not written yet.
-Time ready(const PlannedCall& call, std::span<const Time> returned) {
+Time last_of(const std::vector<std::size_t>& calls, std::span<const Time> returned) {
   Time at{};
-  for (const std::size_t need : call.needs) at = std::max(at, returned[need]);
+  for (const std::size_t i : calls) at = std::max(at, returned[i]);
   return at;
+}
+
+// When everything that a call needs has returned; kNever where something that it needs or names is
+// not written yet.
+Time ready(const PlannedCall& call, std::span<const Time> returned) {
+  if (last_of(call.starts_after, returned) == kNever) return kNever;
+  return last_of(call.needs, returned);
+}
+
+// When a call returns whose last token is written at `written`.
+Time result_time(const PlannedCall& call, Time written, std::span<const Time> returned) {
+  return std::max(written, last_of(call.starts_after, returned)) + call.run;
 }
 
 class Search {
@@ -47,9 +58,9 @@ class Search {
     Time least{};
     for (std::size_t i = 0; i < calls_.size(); ++i) {
       if (returned_[i] != kNever) continue;
-      release[i] = std::max(now, ready(calls_[i], result));
-      result[i] = release[i] + calls_[i].write + calls_[i].run;
-      least = std::max(least, release[i] + calls_[i].write + paths_[i]);
+      release[i] = std::max(now, last_of(calls_[i].needs, result));
+      result[i] = result_time(calls_[i], release[i] + calls_[i].write, result);
+      least = std::max({least, release[i] + calls_[i].write + paths_[i], result[i]});
     }
     Time first = kNever, written{};
     for (const std::size_t i : by_path_) {
@@ -78,7 +89,7 @@ class Search {
       }
       ++best_.steps;
       const Time written = std::max(now, from) + calls_[i].write;
-      returned_[i] = written + calls_[i].run;
+      returned_[i] = result_time(calls_[i], written, returned_);
       order_.push_back(i);
       descend(written, std::max(last, returned_[i]));
       order_.pop_back();
@@ -105,6 +116,10 @@ std::vector<Time> remaining_paths(std::span<const PlannedCall> calls) {
     for (const std::size_t need : calls[i].needs) {
       assert(need < i);
       behind[need] = std::max(behind[need], calls[i].write + paths[i]);
+    }
+    for (const std::size_t named : calls[i].starts_after) {
+      assert(named < i);
+      behind[named] = std::max(behind[named], paths[i]);
     }
   }
   return paths;
@@ -136,7 +151,7 @@ std::vector<std::size_t> order_by_rank(std::span<const PlannedCall> calls,
       continue;
     }
     now += calls[best].write;
-    returned[best] = now + calls[best].run;
+    returned[best] = result_time(calls[best], now, returned);
     order.push_back(best);
   }
   return order;
@@ -150,7 +165,7 @@ Time makespan(std::span<const PlannedCall> calls, std::span<const std::size_t> o
     const Time from = ready(calls[i], returned);
     assert(from != kNever);
     now = std::max(now, from) + calls[i].write;
-    returned[i] = now + calls[i].run;
+    returned[i] = result_time(calls[i], now, returned);
     last = std::max(last, returned[i]);
   }
   return last;

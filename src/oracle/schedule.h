@@ -17,6 +17,9 @@ struct PlannedCall {
   Time write{};                    // to generate its tokens
   Time run{};                      // from its last token to its result
   std::vector<std::size_t> needs;  // earlier calls whose results must be there before it is written
+  // Earlier calls that must be written before it, since it names them, and whose results must be
+  // there before it runs (futures and order of async+).
+  std::vector<std::size_t> starts_after = {};
 };
 
 // For each call the time from its last token until nothing depends on it any more: its run, and the
@@ -33,7 +36,7 @@ struct PlannedCall {
                                                      std::span<const double> rank);
 
 // The time of the last result when the calls are written in this order, each as soon as can be. An
-// order that names a call before one that it needs is a programming error.
+// order that has a call before one that it needs or names is a programming error.
 [[nodiscard]] Time makespan(std::span<const PlannedCall> calls, std::span<const std::size_t> order);
 
 // No order is faster than this.

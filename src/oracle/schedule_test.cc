@@ -53,6 +53,22 @@ TEST(Schedule, PathsAreOfTheLongestChain) {
                                                        from_ms(1 + 4 + 7), from_ms(7)}));
 }
 
+TEST(Schedule, WhatNamesAnotherCallIsWrittenBeforeThatReturns) {
+  // 1 names 0, and 2 names 1.
+  std::vector<PlannedCall> calls = {call(10, 100), call(10, 100), call(10, 100)};
+  calls[1].starts_after = {0};
+  calls[2].starts_after = {1};
+  EXPECT_EQ(remaining_paths(calls)[0], from_ms(300));
+  EXPECT_EQ(makespan(calls, std::vector<std::size_t>{0, 1, 2}), from_ms(310));
+  EXPECT_EQ(best_order(calls).makespan, from_ms(310));
+  EXPECT_EQ(makespan_bound(calls), from_ms(310));
+  // A short run before it: then the writing decides.
+  calls[0].run = from_ms(1);
+  EXPECT_EQ(makespan(calls, std::vector<std::size_t>{0, 1, 2}), from_ms(220));
+  const std::vector<double> last_first = {2, 1, 0};
+  EXPECT_EQ(order_by_rank(calls, last_first), (std::vector<std::size_t>{0, 1, 2}));
+}
+
 TEST(Schedule, WritingIsOneAfterAnotherAndRunningIsNot) {
   const std::vector<PlannedCall> calls = {call(10, 5), call(10, 100)};
   EXPECT_EQ(makespan(calls, std::vector<std::size_t>{0, 1}), from_ms(120));

@@ -2,6 +2,7 @@
 #include "oracle/simulator.h"
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <utility>
 
@@ -11,9 +12,9 @@ namespace {
 // Completion times of running calls; equal times in the order of the calls.
 using Agenda = std::map<std::pair<Time, CallKey>, CallResult>;
 
-// The sampled tokens.
-Result<std::vector<Token>> decode(Engine& engine, SequenceId sequence, const Decode& step) {
-  std::span<const Token> rest = step.append;
+// Feeds `rest`; the sampled tokens.
+Result<std::vector<Token>> decode(Engine& engine, SequenceId sequence, const Decode& step,
+                                  std::span<const Token> rest) {
   const auto limit = static_cast<std::size_t>(engine.info().max_batch_tokens);
   const auto drafts = static_cast<std::size_t>(engine.info().max_draft_tokens);
   std::vector<Token> sampled;
@@ -36,16 +37,34 @@ Result<std::vector<Token>> decode(Engine& engine, SequenceId sequence, const Dec
   return sampled;
 }
 
+// The sequence keeps its sampler only.
+Result<void> forget(Engine& engine, SequenceId sequence) {
+  const auto sampler = engine.save_sampler(sequence);
+  if (!sampler) return std::unexpected(sampler.error());
+  return engine.restore(sequence, *sampler);
+}
+
+Time wall_time() {
+  return std::chrono::duration_cast<Time>(std::chrono::steady_clock::now().time_since_epoch());
+}
+
+// Something has entered the context.
+bool is_delivery(const Event& event) {
+  return std::holds_alternative<InterruptDelivered>(event.what) ||
+         std::holds_alternative<TurnStarted>(event.what);
+}
+
 }  // namespace
 
 Result<SimulationReport> simulate(
-    Session& session, Engine& engine, SequenceId sequence, Time start, const SimulationCosts& costs,
+    Session& session, Engine& engine, SequenceId sequence, Time start, const SimulationOptions& how,
     const std::function<SimulatedReturn(CallKey, const CallRecord&)>& tool,
     const std::function<void(const Event&)>& observer,
     std::span<const SimulatedInterrupt> interrupts) {
   SimulationReport report;
   Time now = start;
   Agenda agenda;
+  bool has_delivery = false;
   const auto act_on_events = [&] {
     for (const Event& event : session.take_events()) {
       if (const auto* dispatched = std::get_if<CallDispatched>(&event.what)) {
@@ -54,9 +73,16 @@ Result<SimulationReport> simulate(
       } else if (const auto* cancelled = std::get_if<CallCancelled>(&event.what)) {
         std::erase_if(agenda, [&](const auto& e) { return e.first.second == cancelled->call; });
       }
+      if (!report.steps.empty()) {
+        SimulatedStep& last = report.steps.back();
+        if (const auto* e = std::get_if<CallEmitted>(&event.what)) last.wrote = e->call;
+        last.paused = last.paused || std::holds_alternative<Trapped>(event.what);
+      }
+      has_delivery = has_delivery || is_delivery(event);
       if (observer) observer(event);
     }
   };
+  act_on_events();  // of what has opened the turn
   while (true) {
     const Step step = session.step();
     if (std::holds_alternative<Done>(step)) break;
@@ -64,17 +90,35 @@ Result<SimulationReport> simulate(
       if (agenda.empty()) {
         return fail(ErrorCode::internal, "the session waits, but no call is running");
       }
-      Time next = agenda.begin()->first.first;
+      Time next =
+          how.serving.all_at_once ? agenda.rbegin()->first.first : agenda.begin()->first.first;
       if (!interrupts.empty()) next = std::min(next, start + interrupts.front().at);
       now = std::max(now, next);
     } else {
       const auto& decode_step = std::get<Decode>(step);
-      const auto appended = static_cast<std::int64_t>(decode_step.append.size());
-      const auto tokens = decode(engine, sequence, decode_step);
+      const Time begun = now;
+      if (has_delivery) {
+        now += how.serving.per_request;
+        if (!how.serving.keeps_cache) {
+          if (auto ok = forget(engine, sequence); !ok) return std::unexpected(ok.error());
+        }
+      }
+      const auto append =
+          session.context().subspan(static_cast<std::size_t>(engine.length(sequence)));
+      const std::size_t batch = append.size() + decode_step.draft.size();
+      const Time from = wall_time();
+      const auto tokens = decode(engine, sequence, decode_step, append);
       if (!tokens) return std::unexpected(tokens.error());
-      now += costs.per_token + costs.per_appended_token * (appended + std::ssize(*tokens) - 2);
+      const Time decoded = wall_time();
+      now += how.measured ? decoded - from
+                          : how.costs.per_token +
+                                how.costs.per_appended_token * static_cast<std::int64_t>(batch - 1);
       std::size_t position = session.context().size();
       session.decoded(*tokens, now);
+      if (how.measured) now += wall_time() - decoded;
+      report.steps.push_back(
+          {.begun = begun, .took = now - begun, .is_new_request = has_delivery, .wrote = {}});
+      has_delivery = false;
       for (const Token token : *tokens) {
         // Tokens that break the protocol do not enter the context.
         if (position < session.context().size() && session.context()[position] == token) {
@@ -89,7 +133,12 @@ Result<SimulationReport> simulate(
       const auto said = session.interrupt(interrupts.front().source, interrupts.front().text, now);
       if (!said) return std::unexpected(said.error());
       interrupts = interrupts.subspan(1);
+      ++report.said;
       act_on_events();
+    }
+    if (how.serving.all_at_once && (!std::holds_alternative<Wait>(step) || agenda.empty() ||
+                                    agenda.rbegin()->first.first > now)) {
+      continue;
     }
     while (!agenda.empty() && agenda.begin()->first.first <= now) {
       auto due = agenda.extract(agenda.begin());

@@ -23,8 +23,11 @@ struct TaskCall {
   std::string tool;  // empty: no tool does what the user asks for
   std::vector<TaskArgument> arguments;
   std::vector<std::size_t> after = {};  // earlier calls that must have returned, besides `from`
-  CallResult result;                    // what the tool will return
-  Time duration{};                      // and when: the model knows the tool's estimate only
+  // Of these, those whose result has to be known to write this call: an argument is made of it in a
+  // way that no path says.
+  std::vector<std::size_t> reads = {};
+  CallResult result;  // what the tool will return
+  Time duration{};    // and when: the model knows the tool's estimate only
   // A call that the session rejects, written before the right one; empty: none. Nobody is to learn
   // to write it, but how to go on after it.
   std::string mistake = {};

@@ -18,6 +18,9 @@
 namespace asynclm {
 namespace {
 
+// A call's dependencies on earlier ones: on what they did, and on what they returned.
+constexpr std::string_view kStateFlow = "deps_state", kDataFlow = "deps_data";
+
 std::string usable_name(std::string name) {
   std::ranges::replace_if(
       name, [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); }, '_');
@@ -171,7 +174,10 @@ class Reader {
         return std::unexpected(ok.error());
       }
       sequence.tasks.emplace_back().user = line.at("user").get<std::string>();
-      for (const Json& task : line.at("subtasks")) add_calls(task.at("calls"), sequence);
+      for (const Json& task : line.at("subtasks")) {
+        add_calls(task.at("calls"), sequence);
+        trace.parts.push_back({task.value("user", ""), task.at("calls").size()});
+      }
     } else {
       for (const Json& function : line.at("functions")) add_tool(function, sequence.tools);
       Task& task = sequence.tasks.emplace_back();
@@ -204,14 +210,14 @@ class Reader {
       if (item.contains("accept")) call.accept = item["accept"];
       call.result.text = item.value("result", "");
       call.duration = tool == sequence.tools.end() ? Time{} : Time(tool->estimate);
-      for (const char* key : {"deps_state", "deps_data"}) {
+      for (const std::string_view key : {kStateFlow, kDataFlow}) {
         if (!item.contains(key)) continue;
         for (const Json& index : item[key]) {
           const auto before = index.get<std::size_t>();
           if (before >= leaves.size()) {
             throw std::out_of_range(std::format("{}: there is no earlier call {}", key, before));
           }
-          call.after.push_back(first + before);
+          (key == kDataFlow ? call.reads : call.after).push_back(first + before);
         }
       }
       if (item.contains("class")) {
@@ -221,6 +227,10 @@ class Reader {
         last->second = task.calls.size();
       }
       link_data_flow(call, first, leaves, said);
+      // What an argument is a future of need not be known.
+      std::erase_if(call.reads, [&](std::size_t read) {
+        return std::ranges::contains(call.arguments, std::optional(read), &TaskArgument::from);
+      });
       std::ranges::sort(call.after);
       const auto [begin, end] = std::ranges::unique(call.after);
       call.after.erase(begin, end);

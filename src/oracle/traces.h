@@ -3,7 +3,7 @@
 //
 //   {id, messages: [{role, content}], functions, calls}                  one turn
 //   {id, involved_classes, turns: [{user: [text], calls}]}               several turns
-//   {id, user, classes_called, subtasks: [{calls}]}                      tasks side by side
+//   {id, user, classes_called, subtasks: [{user, calls}]}                tasks side by side
 //
 // with functions {name, description, parameters: JSON Schema} and calls {name, args} that may have
 // `result` (text), `class` and `accept` (oracle/accept.h), and declare what they depend on:
@@ -27,6 +27,12 @@ namespace asynclm {
 struct Trace {
   std::string id;
   TaskSequence sequence;  // one task a turn
+  // The tasks side by side that its one task is made of, in the order of the calls.
+  struct Part {
+    std::string user;
+    std::size_t calls = 0;
+  };
+  std::vector<Part> parts = {};
 };
 
 // Characters that a call cannot have in a name (the dot of "math.sum") become '_'. Tools without a
@@ -34,7 +40,8 @@ struct Trace {
 //
 // A call comes after the calls that it declares; after those whose result has a value that it takes
 // and that the user has not said (data flow: with the path, where the value is all of a leaf of
-// the result); and, where no call of the file declares anything, after the call before it of the
+// the result; where it declares a data flow that has no path, it cannot be written before it); and,
+// where no call of the file declares anything, after the call before it of the
 // same class.
 //
 // not_found names the file and where it comes from; invalid_argument names the line.

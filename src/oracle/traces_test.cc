@@ -97,6 +97,26 @@ TEST_F(Traces, ACallComesAfterThoseWhoseValuesItTakes) {
   EXPECT_TRUE(tasks[1].calls.at(0).after.empty()) << "another turn";
 }
 
+TEST_F(Traces, AValueThatNoPathLeadsToHasToBeRead) {
+  (void)write("multi_turn_functions.json", kClasses);
+  const auto traces = load_traces(write(
+      "read.jsonl",
+      R"({"id": "m", "user": "go", "classes_called": ["A"], "subtasks": [{"user": "a", "calls": [)"
+      R"({"name": "one", "args": {"x": "p"}, "result": "{\"zip\": \"W77\", \"n\": 750.0}"},)"
+      R"({"name": "one", "args": {"x": "W77"}, "deps_data": [0]},)"
+      R"({"name": "one", "args": {"x": "750"}, "deps_data": [0]}]},)"
+      R"({"user": "b", "calls": [{"name": "one", "args": {"x": "q"}}]}]})"
+      "\n"));
+  ASSERT_TRUE(traces) << traces.error().message;
+  const auto& calls = traces->front().sequence.tasks.at(0).calls;
+  EXPECT_TRUE(calls.at(1).reads.empty());
+  EXPECT_EQ(calls.at(1).arguments[0].path, ".zip");
+  EXPECT_EQ(calls.at(2).reads, Indices{0});
+  ASSERT_EQ(traces->front().parts.size(), 2U);
+  EXPECT_EQ(traces->front().parts[1].user, "b");
+  EXPECT_EQ(traces->front().parts[0].calls, 3U);
+}
+
 TEST_F(Traces, WhereNothingIsDeclaredAClassKeepsItsOrder) {
   (void)write("multi_turn_functions.json", kClasses);
   const auto traces = load_traces(write(
