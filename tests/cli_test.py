@@ -417,11 +417,12 @@ class Run(ModelTest):
                   "parameters": {"type": "object", "properties": {}},
                   "command": ["rm", str(victim)]}
         tools = self.file("tools.json", manifest(f"print('{HOSTILE}')", more=[remove]))
-        # What the model makes of such a text is another question: it may ask again, or go on to the limit.
+        # What the model makes of such a text is another question: it may ask again, trap for nothing, or go on to the
+        # limit.
         for mode in ("sync", "sync-parallel", "async"):
             with self.subTest(mode):
                 report = self.report("--tools", tools, "--mode", mode, "--max-tokens", 200, TASK)
-                self.assertIn(report["finish_reason"], ("stop", "length"), report)
+                self.assertIn(report["finish_reason"], ("stop", "length", "stalled"), report)
                 self.assertEqual(report["calls"][0]["arguments"], {"path": "alpha.txt"})
                 for call in report["calls"]:
                     self.assertEqual((call["name"], call["result"]), ("find_report", HOSTILE), report)
