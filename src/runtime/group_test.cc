@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sessions that write to each other.
+#include <future>
 #include <memory>
 #include <stop_token>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -30,8 +32,11 @@ class GroupTest : public ::testing::Test {
     engine = made.get();
     Toolbox box;
     ToolSpec spec{.name = "work", .description = "a tool of a test"};
-    EXPECT_TRUE(box.add(
-        spec, [](const Json&, const std::stop_token&) -> Result<std::string> { return "worked"; }));
+    const auto work = [this](const Json&, const std::stop_token&) -> Result<std::string> {
+      paused_.get_future().wait();
+      return "worked";
+    };
+    EXPECT_TRUE(box.add(spec, work));
     runtime = std::move(*Runtime::create(std::move(made), std::move(box), {}));
   }
 
@@ -46,6 +51,11 @@ class GroupTest : public ::testing::Test {
                              const GroupOptions& options = {}) {
     std::vector<GroupMember> members;
     for (const std::string& name : names) members.push_back(member(name));
+    members.front().request.on_event = [this](const Session&, const Event& event) {
+      if (std::holds_alternative<Trapped>(event.what) && !std::exchange(has_paused_, true)) {
+        paused_.set_value();
+      }
+    };
     const auto runs = runtime->start_group(std::move(members), options);
     EXPECT_TRUE(runs) << runs.error().message;
     std::vector<RunReport> reports;
@@ -55,6 +65,10 @@ class GroupTest : public ::testing::Test {
   }
 
   TestEngine* engine = nullptr;
+  // The tool returns when the first member has paused: a trap behind its result would wait for what
+  // does not come.
+  std::promise<void> paused_;
+  bool has_paused_ = false;  // of the decode thread
   std::unique_ptr<Runtime> runtime;
 };
 
