@@ -7,6 +7,7 @@
 
 #include <asynclm/session.h>
 
+#include "bench/prefill.h"
 #include "bench/taught_engine.h"
 #include "cml/markers.h"
 #include "engine/fake_engine.h"
@@ -41,7 +42,6 @@ class SampleRun {
 
  private:
   [[nodiscard]] Result<Session> open() const;
-  [[nodiscard]] Result<void> compute_prompt();
   [[nodiscard]] Result<void> run_task(const Task& task);
   [[nodiscard]] Result<Time> hear_all(const Task& task);
   [[nodiscard]] Result<void> simulate_on(std::span<const SimulatedInterrupt> said);
@@ -84,23 +84,6 @@ Result<Session> SampleRun::open() const {
   messages.push_back({"user", sample_.sequence.tasks.front().user});
   return Session::create(vocabulary, sample_.sequence.tools, std::move(messages), config,
                          std::move(grammar));
-}
-
-// All but its last token, which the first step appends.
-Result<void> SampleRun::compute_prompt() {
-  const auto limit = static_cast<std::size_t>(model_.engine->info().max_batch_tokens);
-  std::span<const Token> rest = session_->context();
-  rest = rest.first(rest.size() - 1);
-  while (!rest.empty()) {
-    Token none = kNoToken;
-    const DecodeItem item{.sequence = *sequence_,
-                          .append = rest.first(std::min(limit, rest.size())),
-                          .sample = false,
-                          .banned = {}};
-    rest = rest.subspan(item.append.size());
-    if (auto ok = model_.engine->decode({&item, 1}, {&none, 1}); !ok) return ok;
-  }
-  return {};
 }
 
 // Divides the steps among the calls that they wrote. A step that also took in a result counts as
@@ -261,7 +244,11 @@ Result<BfclRun> SampleRun::run(DraftPolicy& drafts, Random& random) {
   if (!id) return std::unexpected(id.error());
   sequence_ = *id;
   model_.teach(*id, [this] { return oracle_->next(*session_); }, drafts);
-  if (auto ok = compute_prompt(); !ok) return std::unexpected(ok.error());
+  // All but its last token, which the first step appends.
+  const std::span<const Token> prompt = session_->context();
+  if (auto ok = prefill(*model_.engine, *id, prompt.first(prompt.size() - 1)); !ok) {
+    return std::unexpected(ok.error());
+  }
   out_.bound = Time{};
   for (const Task& task : sample_.sequence.tasks) {
     if (&task != &sample_.sequence.tasks.front()) {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "bench/prefill.h"
 #include "cml/call_syntax.h"
 #include "cml/markers.h"
 #include "cml/token_mask.h"
@@ -128,20 +129,6 @@ class TeacherFilter final : public TokenFilter {
   std::span<const Token> tokens_;
   std::vector<std::uint64_t> words_;
 };
-
-Result<void> append(Engine& engine, SequenceId sequence, std::span<const Token> tokens) {
-  const auto limit = static_cast<std::size_t>(engine.info().max_batch_tokens);
-  while (!tokens.empty()) {
-    Token none = kNoToken;
-    const DecodeItem item{.sequence = sequence,
-                          .append = tokens.first(std::min(limit, tokens.size())),
-                          .sample = false,
-                          .banned = {}};
-    tokens = tokens.subspan(item.append.size());
-    if (auto ok = engine.decode({&item, 1}, {&none, 1}); !ok) return ok;
-  }
-  return {};
-}
 
 // One way of decoding, over all calls.
 struct Arm {
@@ -309,7 +296,7 @@ Result<DecodeTimes> measure_decoding(Engine& engine, const std::vector<Trace>& t
     const auto base = engine.create({});
     if (!base) return std::unexpected(base.error());
     const std::size_t kept = std::min(prompt.size(), context / 2);
-    if (auto ok = append(engine, *base, std::span(prompt).last(kept)); !ok) {
+    if (auto ok = prefill(engine, *base, std::span(prompt).last(kept)); !ok) {
       return std::unexpected(ok.error());
     }
     for (std::size_t i = 0; i < task.calls.size(); ++i) {

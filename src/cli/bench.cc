@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // asynclm bench: measurements that anybody can repeat.
-#include <algorithm>
 #include <chrono>
-#include <cstddef>
 #include <iostream>
 
 #include <CLI/CLI.hpp>
@@ -13,12 +11,6 @@
 namespace asynclm {
 
 double milliseconds(Time time) { return std::chrono::duration<double, std::milli>(time).count(); }
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  const std::size_t half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
-}
 
 int complain_bench(std::string_view bench, const Error& error) {
   std::cerr << "asynclm bench " << bench << ": " << error.message << '\n';

@@ -19,6 +19,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bench/batched_decode.h"
+#include "bench/statistics.h"
 #include "cli/assets.h"
 #include "cli/bench_commands.h"
 #include "tools/process.h"
@@ -159,19 +160,20 @@ int BenchBatchCommand::run() const {
       ratio.push_back(mine->tokens_per_second / *other);
     }
     nlohmann::ordered_json size = {{"sessions", count},
-                                   {"asynclm_tokens_per_s", median(our_speed)},
-                                   {"own_us_per_token", median(own)}};
+                                   {"asynclm_tokens_per_s", bench::quantile(our_speed, 0.5)},
+                                   {"own_us_per_token", bench::quantile(own, 0.5)}};
     std::string compared = std::format("{:>16}{:>8}", "", "");
     if (!program.empty()) {
-      size["libllama_tokens_per_s"] = median(their_speed);
-      size["ratio"] = median(ratio);
+      size["libllama_tokens_per_s"] = bench::quantile(their_speed, 0.5);
+      size["ratio"] = bench::quantile(ratio, 0.5);
       size["ratios"] = ratio;
-      compared = std::format("{:>16.1f}{:>8.3f}", median(their_speed), median(ratio));
+      compared = std::format("{:>16.1f}{:>8.3f}", bench::quantile(their_speed, 0.5),
+                             bench::quantile(ratio, 0.5));
     }
     report["sizes"].push_back(std::move(size));
     if (json) continue;
-    std::cout << std::format("{:>8}{:>16.1f}{}{:>16.2f}\n", count, median(our_speed), compared,
-                             median(own))
+    std::cout << std::format("{:>8}{:>16.1f}{}{:>16.2f}\n", count, bench::quantile(our_speed, 0.5),
+                             compared, bench::quantile(own, 0.5))
               << std::flush;
   }
   if (json) std::cout << report.dump(2) << '\n';

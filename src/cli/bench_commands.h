@@ -3,7 +3,6 @@
 #pragma once
 
 #include <string_view>
-#include <vector>
 
 #include <asynclm/error.h>
 #include <asynclm/types.h>
@@ -20,7 +19,6 @@ void add_bench_policies(CLI::App& bench, int& exit_code);
 void add_bench_traps(CLI::App& bench, int& exit_code);
 
 [[nodiscard]] double milliseconds(Time time);
-[[nodiscard]] double median(std::vector<double> values);  // not empty
 
 // Says what went wrong in which bench; the exit code.
 [[nodiscard]] int complain_bench(std::string_view bench, const Error& error);
