@@ -11,10 +11,8 @@
 #include "cml/writer.h"
 
 namespace asynclm {
-namespace {
 
-// a … z, aa, ab, …
-std::string call_id(std::uint32_t number) {
+std::string numbered_id(std::uint32_t number) {
   std::string id;
   for (++number; number > 0; number /= 26) {
     --number;
@@ -22,8 +20,6 @@ std::string call_id(std::uint32_t number) {
   }
   return id;
 }
-
-}  // namespace
 
 bool is_tried_again(const Task& task, std::size_t index) {
   return std::ranges::contains(task.calls, std::optional(index), &TaskCall::retry_of);
@@ -306,7 +302,7 @@ void Oracle::write_call(const Session& session, std::size_t index) {
 // down, and then the tool that does it; both at once it does not learn. Names that are taken get a
 // number.
 std::string Oracle::new_id(const Session& session, const TaskCall& call) const {
-  if (call.label.empty()) return call_id(static_cast<CallKey>(session.calls().size()));
+  if (call.label.empty()) return numbered_id(static_cast<CallKey>(session.calls().size()));
   const auto is_taken = [&](const std::string& id) {
     return is_reserved_id(id) || std::ranges::contains(session.calls(), id, &CallRecord::id);
   };

@@ -58,6 +58,9 @@ struct OracleHabits {
                                         const std::vector<ToolSpec>& tools,
                                         std::span<const PlannedCall> calls);
 
+// a … z, aa, ab, …
+[[nodiscard]] std::string numbered_id(std::uint32_t number);
+
 // The task's calls that have to return before this one is written, or in async+ before it runs, in
 // their order.
 [[nodiscard]] std::vector<std::size_t> needs_of(const TaskCall& call);
