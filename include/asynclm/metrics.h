@@ -86,8 +86,9 @@ struct Metrics {
   std::int64_t swaps_out = 0, swaps_in = 0;      // engine to host memory, and back
   std::int64_t disk_writes = 0, disk_reads = 0;  // host memory to file, and back
   std::int64_t discards = 0, recomputes = 0;
-  std::int64_t prefetches = 0;  // of swaps_in and recomputes: begun before the result was there
-  std::int64_t lost = 0;        // saved ones that could not be read again: recomputed
+  std::int64_t prefetches = 0;   // of swaps_in and recomputes: begun before the result was there
+  std::int64_t preemptions = 0;  // of swaps_out and discards: of sessions that were writing
+  std::int64_t lost = 0;         // saved ones that could not be read again: recomputed
 
   Histogram decode_call;  // how long they took
   Histogram queue_time;   // from start to a sequence

@@ -98,6 +98,7 @@ nlohmann::ordered_json describe(const bench::LoadResult& r, std::string_view pol
           {"swaps_in", m.swaps_in},
           {"discards", m.discards},
           {"prefetches", m.prefetches},
+          {"preemptions", m.preemptions},
           {"series", series(r.samples)}};
 }
 

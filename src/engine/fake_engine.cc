@@ -92,7 +92,8 @@ std::vector<Token> encode_with_controls(const Vocabulary& vocabulary, std::strin
 
 FakeScript play(std::vector<Token> tokens, Token after) {
   return [tokens = std::move(tokens), after, next = std::size_t{0}](
-             std::span<const Token>, std::span<const Token>) mutable {
+             std::span<const Token>, std::span<const Token> banned) mutable {
+    while (next < tokens.size() && std::ranges::contains(banned, tokens[next])) ++next;
     return next < tokens.size() ? tokens[next++] : after;
   };
 }

@@ -45,6 +45,7 @@ using FakeScript =
     std::function<Token(std::span<const Token> context, std::span<const Token> banned)>;
 
 // A script that gives these tokens one after the other, whatever the context, and then `after`.
+// What is banned it leaves out, as a model does: a trap, say, when the result is there already.
 [[nodiscard]] FakeScript play(std::vector<Token> tokens, Token after);
 
 struct FakeEngineOptions {

@@ -56,7 +56,9 @@ struct Run {
 
   Kv kv{};
   RunState state = RunState::queued;
-  Instant since{};          // in this state
+  Instant since{};  // in this state
+  // Running: since when all that it had is computed again, so that it writes. TrapHandler's.
+  std::optional<Instant> writes_since{};
   Instant prefetch_due{};   // TrapHandler's
   bool prefetched = false;  // since it paused
 

@@ -91,7 +91,7 @@ class SimulatedCalls final : public CallRunner {
 // follows from the context alone. '?' in a plan becomes a letter that depends on every token before
 // it.
 inline FakeScript follow(std::function<std::string(const std::string& prompt)> plan) {
-  return [plan = std::move(plan)](std::span<const Token> context, std::span<const Token>) {
+  return [plan = std::move(plan)](std::span<const Token> context, std::span<const Token> banned) {
     const FakeVocabulary& words = test_vocabulary();
     const Token assistant = words.control("<|assistant|>"), interrupt = words.control("[INTR]"),
                 trap = words.control("[TRAP]"), end = words.control("[END]");
@@ -114,7 +114,8 @@ inline FakeScript follow(std::function<std::string(const std::string& prompt)> p
     const std::vector<Token> tokens = encode_with_controls(words, plan(prompt));
     if (written >= tokens.size()) return words.control("<|end_of_text|>");
     const Token next = tokens[written];
-    return next == '?' ? static_cast<Token>('a' + (hash >> 8) % 26) : next;
+    const bool needs_no_trap = next == trap && std::ranges::contains(banned, trap);
+    return next == '?' || needs_no_trap ? static_cast<Token>('a' + (hash >> 8) % 26) : next;
   };
 }
 

@@ -14,6 +14,10 @@ constexpr Time kForever = std::chrono::hours(1);
 // How soon a decision that could not be made is thought over: short against a wait that is worth a
 // move, long against the time that thinking takes.
 constexpr Time kRetry = std::chrono::milliseconds(5);
+// A session that writes keeps its sequence for at least so long, and for so many times what its way
+// out and back costs: at most an eighth of the time goes into moves.
+constexpr Time kLeastTurn = std::chrono::milliseconds(20);
+constexpr int kMovesPerTurn = 8;
 // Sessions looked at in one turn: with thousands of them the rest has the next turn.
 constexpr int kMaxPrefetches = 16;
 
@@ -94,6 +98,7 @@ void TrapHandler::set_state(Run& run, RunState state, Instant now) {
   ++counts_[static_cast<std::size_t>(state)];
   run.state = state;
   run.since = now;
+  run.writes_since.reset();
 }
 
 void TrapHandler::update(Run& run, Instant now) {
@@ -128,6 +133,9 @@ void TrapHandler::admit(Instant now) {
   }
   if (served && policy_ == ResidencyPolicy::ours) prefetch(now);
   for (Run* run : resident_) {
+    if (run->state == RunState::running && !run->writes_since && computed(*run) > run->kv.tokens) {
+      run->writes_since = now;
+    }
     if (run->awaits_prefix && !store_.prefixes().is_coming(run->session.context())) {
       store_.take_prefix(*run);
     }
@@ -147,12 +155,15 @@ bool TrapHandler::make_room(const Run& run, Instant now) {
     if (policy_ != ResidencyPolicy::ours) return false;
     collect_candidates(now, Time{});
     const auto victim = choose_victim(candidates_, now - run.since);
-    if (!victim) {
+    if (victim) {
+      Run& trapped = *trapped_[*victim];
+      evict(trapped, eviction_of(trapped).to, now);
+    } else if (Run* const writer = find_writer(run, now)) {
+      preempt(*writer, now);
+    } else {
       if (!candidates_.empty()) retry_at_ = now + kRetry;
       return false;
     }
-    Run& trapped = *trapped_[*victim];
-    evict(trapped, eviction_of(trapped).to, now);
   }
   return true;
 }
@@ -223,12 +234,41 @@ void TrapHandler::collect_candidates(Instant now, Time least) {
   }
 }
 
+// The one that has written for the longest, if its turn is over and `run`, which had begun before,
+// may have it. Not who computes what others wait for.
+Run* TrapHandler::find_writer(const Run& run, Instant now) {
+  if (run.state != RunState::returning) return nullptr;
+  Run* longest = nullptr;
+  for (Run* other : resident_) {
+    if (other->state != RunState::running || other->priority > run.priority) continue;
+    if (!other->writes_since || other->keep_prefix_at > 0 || other->awaits_prefix) continue;
+    if (longest == nullptr || *other->writes_since < *longest->writes_since) longest = other;
+  }
+  if (longest == nullptr) return nullptr;
+  // What the way back took, where that is known: what was saved may have been lost.
+  const Time back = longest->kv.tokens > 0 ? *longest->writes_since - longest->since : Time{};
+  const Time turn =
+      std::max(kLeastTurn, kMovesPerTurn * std::max(back, eviction_of(*longest).cost));
+  return now - *longest->writes_since >= turn ? longest : nullptr;
+}
+
+void TrapHandler::preempt(Run& run, Instant now) {
+  ++metrics_.preemptions;
+  run.accounting.idle(run.latest);
+  set_state(run, RunState::returning, now);
+  evict(run, eviction_of(run).to, now);
+}
+
 void TrapHandler::evict(Run& run, Residency to, Instant now) {
   Result<void> gone = store_.evict(run, to);
   std::erase(resident_, &run);
   engine_full_ = false;
   if (!gone) return failed_(run, std::move(gone.error()));
-  schedule(run, now);
+  if (run.state == RunState::trapped) {
+    schedule(run, now);
+  } else {
+    waiting_.insert(&run);
+  }
   keep_to_host_budget();
 }
 

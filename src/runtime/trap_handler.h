@@ -2,8 +2,8 @@
 // Who has a sequence of the engine (paper section 5.4, for many sessions). Sessions that can go on
 // wait for one: by priority, those that had begun before new ones, then by how long they have
 // waited. With RuntimeOptions::residency `ours` a trapped session gives its sequence up when
-// somebody waits, and gets one back before its result is expected; runnable sessions keep theirs
-// until they pause or end.
+// somebody waits, and gets one back before its result is expected; and where all write, those that
+// have begun take turns.
 #pragma once
 
 #include <array>
@@ -82,6 +82,8 @@ class TrapHandler {
   [[nodiscard]] Eviction eviction_of(const Run& run) const;
   [[nodiscard]] Time return_cost(const Run& run) const;
   void collect_candidates(Instant now, Time least);
+  [[nodiscard]] Run* find_writer(const Run& run, Instant now);
+  void preempt(Run& run, Instant now);
   void evict(Run& run, Residency to, Instant now);
   void keep_to_host_budget();
   void decide_as_paper(Instant now);

@@ -133,6 +133,23 @@ TEST_F(TrapHandlerTest, SwappedSessionsWriteTheSame) {
   EXPECT_EQ(ended.metrics.lost, 0);
 }
 
+// Every other one writes a long text.
+std::string pauses_beside_long_texts(const std::string& prompt) {
+  const int number = std::stoi(prompt.substr(prompt.find('#') + 1));
+  if (number % 2 == 0) return std::string(150, '?');
+  return "?[CALL]a[HEAD]wait(ms=30)[END][TRAP]?[CALL]b[HEAD]wait(ms=30)[END][TRAP]?";
+}
+
+TEST_F(TrapHandlerTest, WhereAllWriteThoseThatHaveBegunTakeTurns) {
+  const Ended roomy = run_all(4, {}, {}, 4, pauses_beside_long_texts);
+  const Ended ended = run_all(2, {}, {}, 4, pauses_beside_long_texts);
+  EXPECT_EQ(roomy.metrics.preemptions, 0);
+  EXPECT_GT(ended.metrics.preemptions, 0);
+  EXPECT_EQ(answers(ended), answers(roomy));
+  // It need not wait for a text of 300 ms to end.
+  EXPECT_LT(ended.reports[1].wall, 2 * roomy.reports[1].wall);
+}
+
 TEST_F(TrapHandlerTest, DiscardedSessionsWriteTheSame) {
   const Ended ended = run_all(2, {.host_kv_bytes = 0});
   EXPECT_EQ(answers(ended), answers(roomy_));
