@@ -167,8 +167,9 @@ Parser::Parser(const Vocabulary& vocabulary, const Markers& markers, std::int32_
   auto banned = std::make_shared<Banned>();
   // What legal_markers() and the state give.
   for (const std::size_t legal :
-       {Banned::kEndOfTurn | bit(Marker::call) | bit(Marker::trap), Banned::kEndOfTurn,
-        std::size_t{0}, std::size_t{kHead | kEnd}, std::size_t{kHead}, std::size_t{kEnd}}) {
+       {Banned::kEndOfTurn | bit(Marker::call) | bit(Marker::trap),
+        Banned::kEndOfTurn | bit(Marker::call), Banned::kEndOfTurn, std::size_t{0},
+        std::size_t{kHead | kEnd}, std::size_t{kHead}, std::size_t{kEnd}}) {
     for (const Token token : lexer_.special_tokens()) {
       const auto marker = markers.marker(token);
       const bool is_legal =
@@ -196,8 +197,9 @@ unsigned Parser::legal_markers() const {
   return 0;
 }
 
-std::span<const Token> Parser::banned() const {
-  return banned_->lists[legal_markers() | (in_block() ? 0 : Banned::kEndOfTurn)];
+std::span<const Token> Parser::banned(bool can_wait) const {
+  const unsigned legal = legal_markers() & ~(can_wait ? 0U : bit(Marker::trap));
+  return banned_->lists[legal | (in_block() ? 0 : Banned::kEndOfTurn)];
 }
 
 bool Parser::allows(Token token) const {

@@ -156,8 +156,9 @@ class Parser {
   [[nodiscard]] std::int32_t block_room() const { return max_block_tokens_ - block_tokens_; }
 
   // Control and end-of-generation tokens that must not come next. [INTR] and the role tokens are
-  // always among them; so are the markers that would leave an id or a call empty.
-  [[nodiscard]] std::span<const Token> banned() const;
+  // always among them; so are the markers that would leave an id or a call empty, and [TRAP] where
+  // there is nothing that the model could wait for.
+  [[nodiscard]] std::span<const Token> banned(bool can_wait = true) const;
   // The same for tokens of text, which may spell markers.
   [[nodiscard]] bool allows(Token token) const;
 

@@ -108,9 +108,18 @@ std::size_t Monitor::id_room() const {
   return in_id ? kMaxIdentifier - std::min(kMaxIdentifier, written_.size()) : std::string::npos;
 }
 
+// Too long for the id, or the last that it has room for, and then it is one that is taken: nothing
+// could follow.
+bool Monitor::overfills_id(Token token, std::size_t room) const {
+  const std::string_view bytes = shared_->trie_->bytes(token);
+  const std::size_t count = id_bytes(bytes);
+  if (count != room || room == 0) return count > room;
+  return !is_free_(written_ + std::string(bytes.substr(0, count)));
+}
+
 bool Monitor::allows(Token token, std::size_t drafted) {
   if (step(state_behind(drafted), token).state == Automaton::kDead) return false;
-  if (id_bytes(shared_->trie_->bytes(token)) > id_room()) return false;
+  if (overfills_id(token, id_room())) return false;
   return token != shared_->markers_.token(Marker::head) || !id_is_taken();
 }
 
@@ -119,11 +128,11 @@ std::span<const std::uint64_t> Monitor::allowed(std::size_t drafted) {
       variant().masks.mask(names_, state_behind(drafted), named_).words();
   const std::size_t room = id_room();
   const bool taken = id_is_taken();
-  if (!taken && room >= shared_->trie_->longest()) return all;
+  if (!taken && room > shared_->trie_->longest()) return all;
   narrowed_.assign(all.begin(), all.end());
-  for (Token token = 0; room < shared_->trie_->longest() && token < shared_->vocabulary_.size();
+  for (Token token = 0; room <= shared_->trie_->longest() && token < shared_->vocabulary_.size();
        ++token) {
-    if (id_bytes(shared_->trie_->bytes(token)) <= room) continue;
+    if (!overfills_id(token, room)) continue;
     narrowed_[static_cast<std::size_t>(token) / 64] &= ~(std::uint64_t{1} << (token % 64));
   }
   if (!taken) return narrowed_;

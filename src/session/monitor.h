@@ -112,6 +112,7 @@ class Monitor final : public TokenFilter {
   [[nodiscard]] std::optional<Symbol> only_symbol(NamedState state);
   [[nodiscard]] bool id_is_taken() const;
   [[nodiscard]] std::size_t id_room() const;
+  [[nodiscard]] bool overfills_id(Token token, std::size_t room) const;
   [[nodiscard]] std::vector<Token> tokens_with(std::string_view text) const;
 
   std::shared_ptr<CallGrammar> shared_;

@@ -197,6 +197,30 @@ TEST(Monitor, IdsAreNotTooLong) {
   }
 }
 
+// Else nothing could follow it: neither more of it nor [HEAD].
+TEST(Monitor, TheLongestIdCannotBeWrittenTwice) {
+  const Vocabulary& vocabulary = pieces();
+  const Markers markers = *Markers::find(vocabulary);
+  auto session = Session::create(vocabulary, varied_tools(), {{"user", "go"}},
+                                 constrained(Mode::async, false));
+  session->decoded(markers.token(Marker::call), {});
+  for (int i = 0; i < 64; ++i) session->decoded('z', {});
+  session->decoded(markers.token(Marker::head), {});
+  for (const Token token : vocabulary.encode("ratio()")) session->decoded(token, {});
+  session->decoded(markers.token(Marker::end), {});
+  session->decoded(markers.token(Marker::call), {});
+  for (int i = 0; i < 63; ++i) session->decoded('z', {});
+  TokenFilter& filter = *std::get<Decode>(session->step()).filter;
+  const auto allowed = filter.allowed(0);
+  EXPECT_FALSE(filter.allows('z', 0));
+  EXPECT_TRUE(filter.allows('y', 0));
+  EXPECT_TRUE(filter.allows(markers.token(Marker::head), 0));
+  for (Token token = 0; token < vocabulary.size(); ++token) {
+    const auto bit = static_cast<std::size_t>(token);
+    ASSERT_EQ(filter.allows(token, 0), (allowed[bit / 64] >> (bit % 64) & 1U) != 0) << token;
+  }
+}
+
 struct Written {
   std::string context;  // behind the prompt
   TokenCounts counts;

@@ -127,7 +127,7 @@ Step Session::step() const {
   if (s.state == Impl::State::done) return Done{s.finish_reason};
   if (s.state != Impl::State::generating) return s.wait();
   return Decode{.append = std::span(s.context).subspan(s.fed),
-                .banned = s.parser.banned(),
+                .banned = s.parser.banned(!s.monitor || s.can_wait()),
                 .filter = s.filter(),
                 .draft = s.draft};
 }

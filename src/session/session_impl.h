@@ -105,6 +105,11 @@ struct Session::Impl {
   [[nodiscard]] bool waiting() const {
     return state != State::generating && state != State::draining && state != State::done;
   }
+  // There is, or will be, something that ends a wait.
+  [[nodiscard]] bool can_wait() const {
+    return open_named + open_silent > 0 || !collected.empty() || config.awaits_messages ||
+           queue_wakes();
+  }
   [[nodiscard]] bool async_plus() const { return config.mode == Mode::async_plus; }
 
   // --- what the model wrote ---
