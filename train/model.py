@@ -67,6 +67,24 @@ def attention_bf16(q, k, v):
     return (weights @ v).view(shape).float()
 
 
+class LinearBf16(torch.autograd.Function):
+    """F.linear without bias: products of bf16, what goes in and out is f32. On CPUs that multiply bf16 by AVX-512
+    PyTorch does not do so by itself, as it does with AMX (set_float32_matmul_precision)."""
+
+    @staticmethod
+    def forward(ctx, x, weight):
+        flat, weight = x.reshape(-1, x.shape[-1]).bfloat16(), weight.bfloat16()
+        ctx.save_for_backward(flat, weight)
+        ctx.shape = x.shape
+        return (flat @ weight.t()).float().view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        flat, weight = ctx.saved_tensors
+        grad = grad.reshape(-1, grad.shape[-1]).bfloat16()
+        return (grad @ weight).float().view(ctx.shape), (grad.t() @ flat).float()
+
+
 EMBEDDING_STD = 0.02  # what a head writes is of this size too, so that neither drowns the other
 SHARPNESS = 10.0  # of a head that looks a fixed number of tokens back: 99.99 % of its attention is there
 MATCH = 1.9  # of a head that looks for equal tokens: about 40 % of its attention is on them
@@ -77,6 +95,7 @@ class Block(nn.Module):
         super().__init__()
         c, self.config = config, config
         self.bf16 = False
+        self.linear = F.linear
         kv = c.kv_heads * c.head_dim
         # q, k, v and gate, up are own parameters (Muon orthogonalises each) but one matmul.
         self.attn_norm = nn.Parameter(torch.ones(c.dim))
@@ -98,7 +117,7 @@ class Block(nn.Module):
         kv = c.kv_heads * c.head_dim
         h = F.rms_norm(x, (c.dim,), self.attn_norm, c.eps)
         bias = torch.cat((self.attn_q_bias, self.attn_k_bias, self.attn_k_bias.new_zeros(kv)))
-        qkv = F.linear(h, torch.cat((self.attn_q, self.attn_k, self.attn_v)), bias)
+        qkv = self.linear(h, torch.cat((self.attn_q, self.attn_k, self.attn_v))) + bias
         qk = qkv[..., :c.dim + kv].reshape(batch, length, c.heads + c.kv_heads, 2, c.head_dim // 2)
         a, b = qk.unbind(3)
         qk = torch.cat((a * cos - b * sin, b * cos + a * sin), -1).transpose(1, 2)
@@ -111,10 +130,10 @@ class Block(nn.Module):
         y = y.transpose(1, 2).reshape(batch, length, c.dim)
         if at is not None:
             x, y = x.reshape(-1, c.dim)[at], y.reshape(-1, c.dim)[at]
-        x = x + F.linear(y, self.attn_output)
+        x = x + self.linear(y, self.attn_output)
         h = F.rms_norm(x, (c.dim,), self.ffn_norm, c.eps)
-        gate, up = F.linear(h, torch.cat((self.ffn_gate, self.ffn_up))).split(c.ffn, -1)
-        return x + F.linear(F.silu(gate) * up, self.ffn_down)
+        gate, up = self.linear(h, torch.cat((self.ffn_gate, self.ffn_up))).split(c.ffn, -1)
+        return x + self.linear(F.silu(gate) * up, self.ffn_down)
 
 
 class Model(nn.Module):
@@ -133,6 +152,8 @@ class Model(nn.Module):
         torch.set_float32_matmul_precision("medium")
         for block in self.blk:
             block.bf16 = True
+            if not torch.cpu._is_amx_tile_supported():
+                block.linear = LinearBf16.apply
 
     def init(self, seed):
         generator = torch.Generator().manual_seed(seed)

@@ -18,21 +18,23 @@ CONFIG = "nano"
 # The teacher calls in the order in which the user asked, not by the longest estimate: then the next call
 # is that of the next clause, which a model of this size can learn to find. Comparing the estimates of all
 # clauses at once it did not learn.
-ALL = ["--max-tokens", "900", "--policy", "as-written"]
-MIXED = [*ALL, "--modes", "async=52", "async+=20", "sync=14", "sync-parallel=14"]
+AS_WRITTEN = ["--policy", "as-written"]
+SHORT, LONG = ["--max-tokens", "900"], ["--max-tokens", "1600"]
+MIXED = [*AS_WRITTEN, "--modes", "async=50,async+=20,sync=15,sync-parallel=15"]
+VALID = ["--samples", "150", "--split", "validation", *LONG, *MIXED]
 DATA = {
-    "easy": ["--level", "1", "--samples", "4000", "--seed", "501", *ALL],
-    "mixed1": ["--level", "1", "--samples", "4000", "--seed", "601", *MIXED],
-    "mixed2": ["--level", "2", "--samples", "9000", "--seed", "602", *MIXED],
-    "mixed3": ["--level", "3", "--samples", "14000", "--seed", "603", *MIXED],
-    "mixed4": ["--level", "4", "--samples", "17000", "--seed", "604", *MIXED],
-    "valid1": ["--level", "1", "--samples", "200", "--seed", "7", "--split", "validation", *MIXED],
-    "valid3": ["--level", "3", "--samples", "200", "--seed", "9", "--split", "validation", *MIXED],
-    "valid4": ["--level", "4", "--samples", "200", "--seed", "11", "--split", "validation", *MIXED],
+    "easy": ["--level", "1", "--samples", "4000", "--seed", "501", *SHORT, *AS_WRITTEN],
+    "mixed1": ["--level", "1", "--samples", "2600", "--seed", "601", *SHORT, *MIXED],
+    "mixed2": ["--level", "2", "--samples", "6500", "--seed", "602", *SHORT, *MIXED],
+    "mixed3": ["--level", "3", "--samples", "11000", "--seed", "603", *SHORT, *MIXED],
+    "mixed4": ["--level", "4", "--samples", "15500", "--seed", "604", *SHORT, *MIXED],
+    "mixed5": ["--level", "5", "--samples", "7500", "--seed", "605", *SHORT, *MIXED],
+    "mixed6": ["--level", "6", "--samples", "6500", "--seed", "606", *LONG, *MIXED],
+    **{f"valid{level}": ["--level", str(level), "--seed", str(level + 7), *VALID] for level in (3, 4, 5, 6)},
 }
 # (data sets, million tokens). Copying and the choice of a tool come first, by themselves; after that all
 # levels together, since a level that is left out is forgotten. Nothing is seen more than about once.
-STAGES = ((("easy",), 1.5), (("mixed1", "mixed2", "mixed3", "mixed4"), 22.5))
+STAGES = ((("easy",), 1.5), (tuple(f"mixed{level}" for level in range(1, 7)), 23.5))
 
 # Exact arithmetic differs by rounding alone; f16 also rounds weights and activations.
 LIMITS = {"f32": 1e-3, "f16": 0.25}

@@ -48,8 +48,10 @@ def parse_stage(text):
 
 
 def has_bf16(device):
-    """Whether products of bf16 are faster than those of f32: AMX on a CPU (without it they are slower)."""
-    return torch.cuda.is_bf16_supported() if str(device).startswith("cuda") else torch.cpu._is_amx_tile_supported()
+    """Whether products of bf16 are faster than those of f32: on a CPU with AMX, or with AVX-512 for bf16."""
+    if str(device).startswith("cuda"):
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
 class Optimizers:
