@@ -938,7 +938,7 @@ class Dataset(ModelTest):
                     self.assertIn('music_play(x=\\"B\\")', result.stdout)
         result = self.dataset("--traces", traces, "--without", f"{ids}#/train", "--samples", "5")
         self.assertEqual([json.loads(line)["id"] for line in result.stdout.splitlines()], 5 * ["p_0"])
-        score = json.loads(run("eval", "--traces", traces, "--with-calls", "--json", "--mode", "async,sync",
+        score = json.loads(run("eval", "--traces", traces, "--calls-in-prompt", "--json", "--mode", "async,sync",
                                "--threads", "1").stdout)
         self.assertEqual(score["tasks"], 2)
         self.assertGreaterEqual(score["modes"]["async"]["calls"], 4)

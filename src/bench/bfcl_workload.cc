@@ -91,11 +91,7 @@ Result<BfclWorkload> load_bfcl(const std::string& folder, const BfclSource& sour
 
 void keep_called_tools(BfclWorkload& workload) {
   for (BfclSample& sample : workload.samples) {
-    std::erase_if(sample.sequence.tools, [&](const ToolSpec& tool) {
-      return std::ranges::none_of(sample.sequence.tasks, [&](const Task& task) {
-        return std::ranges::contains(task.calls, tool.name, &TaskCall::tool);
-      });
-    });
+    asynclm::keep_called_tools(sample.sequence);
     sample.documents = documents_of(sample.sequence.tools);
   }
 }

@@ -12,13 +12,11 @@
 #include <vector>
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
 #include "cli/assets.h"
 #include "cli/commands.h"
 #include "cli/monitor_options.h"
 #include "cli/task_source.h"
-#include "cml/call_syntax.h"
 #include "oracle/dataset.h"
 #include "oracle/evaluate.h"
 #include "oracle/synthetic.h"
@@ -30,7 +28,6 @@ struct EvalCommand {
   std::optional<std::string> model;
   int threads = 0;
   TaskSource source;
-  bool with_calls = false;
   std::string stand_in = "ok";
   std::int32_t context_tokens = 2048;
   std::vector<std::string> modes = {"sync", "sync-parallel", "async"};
@@ -45,13 +42,6 @@ struct EvalCommand {
 
   [[nodiscard]] int run();
 };
-
-void add_calls(Task& task) {
-  task.user += "\nThe calls:\n";
-  for (const TaskCall& call : task.calls) {
-    task.user += format_call(call.tool, arguments_of(call)) + "\n";
-  }
-}
 
 double percent(std::int64_t part, std::int64_t whole) {
   return whole == 0 ? 100.0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole);
@@ -73,7 +63,6 @@ int EvalCommand::run() {
       Random times = random_for_sample(seed + timing, index);
       draw_times(sequence, times);
     }
-    if (with_calls) add_calls(sequence.tasks.front());
     return sequence;
   };
   const auto path = find_model(model);
@@ -86,13 +75,13 @@ int EvalCommand::run() {
     failed.open(failures);
     if (!failed) return complain("cannot write '" + failures + "'");
   }
-  nlohmann::ordered_json report = {{"model", *path},
-                                   {"tasks", count},
-                                   {"timings", timings},
-                                   {"seed", seed},
-                                   {"level", source.level()},
-                                   {"temperature", temperature},
-                                   {"modes", nlohmann::ordered_json::object()}};
+  Json report = {{"model", *path},
+                 {"tasks", count},
+                 {"timings", timings},
+                 {"seed", seed},
+                 {"source", source.describe()},
+                 {"temperature", temperature},
+                 {"modes", Json::object()}};
   if (!json) {
     std::cout << std::format(
         "{:<13}{:>6}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}\n", "mode", "runs",
@@ -152,6 +141,8 @@ int EvalCommand::run() {
                                {"stopped", score.stopped},
                                {"choices", score.choices},
                                {"choices_right", score.choices_right}};
+      Json& kinds = report["modes"][name]["failures"];
+      for (std::size_t i = 0; i < kFailures.size(); ++i) kinds[kFailures[i]] = score.failures[i];
     } else {
       std::cout << std::format("{:<13}{:>6}", name, score.runs);
       for (const double share :
@@ -164,6 +155,13 @@ int EvalCommand::run() {
       std::cout << std::format("{:>9}{:>9}{:>9}{:>9}{:>9}\n", score.invented, score.repeated,
                                score.refused, score.not_run, score.forged)
                 << std::flush;
+      std::string wrong;
+      for (std::size_t i = 0; i < kFailures.size(); ++i) {
+        if (score.failures[i] == 0) continue;
+        wrong += std::format("{}{} {}", wrong.empty() ? "  wrong runs: " : ", ", kFailures[i],
+                             score.failures[i]);
+      }
+      if (!wrong.empty()) std::cout << wrong << '\n';
       if (too_long > 0) {
         std::cout << std::format(
             "  without {} tasks whose prompt does not fit into the context (--ctx)\n", too_long);
@@ -184,10 +182,7 @@ void add_eval_command(CLI::App& app, int& exit_code) {
   sub->add_option("--mode", command->modes, "modes to run")->delimiter(',')->capture_default_str();
   sub->add_option("--tasks", command->tasks, "tasks a mode (default: 200, or all traces)")
       ->check(CLI::Range(1, 1'000'000));
-  CLI::Option* const traces = command->source.add_to(*sub);
-  sub->add_flag("--with-calls", command->with_calls,
-                "add the right calls to the user's message (the paper's latency protocol)")
-      ->needs(traces);
+  command->source.add_to(*sub);
   sub->add_option("--stand-in", command->stand_in, "the result of recorded calls without one")
       ->capture_default_str();
   sub->add_option("--ctx", command->context_tokens, "context size in tokens")

@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <exception>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <set>
 #include <utility>
+
+#include "oracle/cheat_sheet.h"
 
 namespace asynclm {
 namespace {
@@ -40,6 +43,14 @@ CLI::Option* TaskSource::add_to(CLI::App& command, int lowest_level) {
                   "take only these traces: a JSON file with ids, FILE or FILE#/json/pointer")
       ->needs(traces);
   command.add_option("--without", without_, "take all but these traces")->needs(traces);
+  command
+      .add_flag("--calls-in-prompt", calls_in_prompt_,
+                "the prompt says which calls to make (src/oracle/cheat_sheet.h)")
+      ->needs(traces);
+  command
+      .add_flag("--only-called", only_called_,
+                "leave functions that no call of a trace is of out of its prompt")
+      ->needs(traces);
   command.add_option("--words", words_, "word list of the synthetic tasks, one word a line")
       ->capture_default_str();
   command.add_option("--level", level_, "how hard the synthetic tasks are")
@@ -71,6 +82,15 @@ std::string TaskSource::id(std::uint64_t index) const {
   return is_recorded() ? traces_[index % size()].id : "";
 }
 
+Json TaskSource::describe() const {
+  if (!is_recorded()) return {{"level", level_}};
+  Json names = Json::array();
+  for (const std::string& path : files_) {
+    names.push_back(std::filesystem::path(path).filename().string());
+  }
+  return {{"traces", names}, {"calls_in_prompt", calls_in_prompt_}, {"only_called", only_called_}};
+}
+
 Result<std::vector<Trace>> TaskSource::read_traces() const {
   std::vector<Trace> all;
   for (const std::string& path : files_) {
@@ -88,6 +108,12 @@ Result<std::vector<Trace>> TaskSource::read_traces() const {
     return std::ranges::all_of(t.sequence.tasks,
                                [](const Task& task) { return task.calls.empty(); });
   });
+  for (Trace& trace : all) {
+    if (only_called_) keep_called_tools(trace.sequence);
+    if (!calls_in_prompt_) continue;
+    write_cheat_sheet(trace.sequence,
+                      [](const Task& task) { return std::vector<double>(task.calls.size()); });
+  }
   if (all.empty()) {
     return fail(ErrorCode::invalid_argument,
                 "no trace is left: look at --traces, --only and --without");

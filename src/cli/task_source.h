@@ -18,7 +18,8 @@ namespace asynclm {
 
 class TaskSource {
  public:
-  // --traces, --only, --without, --words and --level (from `lowest` on). Returns --traces, for
+  // --traces, --only, --without, --calls-in-prompt, --only-called, --words and --level (from
+  // `lowest` on). Returns --traces, for
   // other options to need or exclude.
   CLI::Option* add_to(CLI::App& command, int lowest_level = 1);
 
@@ -28,7 +29,8 @@ class TaskSource {
 
   [[nodiscard]] bool is_recorded() const { return list_ == std::nullopt; }
   [[nodiscard]] std::uint64_t size() const { return traces_.size(); }  // of recorded ones
-  [[nodiscard]] int level() const { return level_; }
+  // For reports: the level, or the files' names and what was done with them.
+  [[nodiscard]] Json describe() const;
 
   // Synthetic tasks are drawn; recorded ones begin anew behind the last.
   [[nodiscard]] TaskSequence sequence(std::uint64_t index, Random& random) const;
@@ -41,6 +43,7 @@ class TaskSource {
   std::vector<std::string> files_;
   std::string only_, without_;
   std::string words_ = "/usr/share/dict/words";
+  bool calls_in_prompt_ = false, only_called_ = false;
   int level_ = 4;
   std::optional<WordList> list_;
   std::vector<Trace> traces_;

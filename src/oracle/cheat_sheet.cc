@@ -17,8 +17,9 @@ namespace {
 
 constexpr std::string_view kLead = "\nMake these calls and say nothing else:\n";
 
-// The calls' indices, none before one that it needs.
+// The calls' indices, none before one that it needs, nor before what the user asks for sooner.
 std::vector<std::size_t> order_of(const Task& task, const std::vector<double>& ranks) {
+  const auto rank = [&](std::size_t i) { return std::pair(task.calls[i].asked_by, ranks[i]); };
   std::vector<std::size_t> order;
   std::vector<bool> listed(task.calls.size(), false);
   while (order.size() < task.calls.size()) {
@@ -26,7 +27,7 @@ std::vector<std::size_t> order_of(const Task& task, const std::vector<double>& r
     for (std::size_t i = 0; i < task.calls.size(); ++i) {
       const auto is_listed = [&](std::size_t need) { return listed[need]; };
       if (listed[i] || !std::ranges::all_of(needs_of(task.calls[i]), is_listed)) continue;
-      if (!best || ranks[i] < ranks[*best]) best = i;
+      if (!best || rank(i) < rank(*best)) best = i;
     }
     listed[*best] = true;
     order.push_back(*best);
@@ -60,6 +61,7 @@ void write_cheat_sheet(TaskSequence& sequence,
   std::uint32_t number = 0;
   for (Task& task : sequence.tasks) {
     put_in_order(task, order_of(task, ranks_of(task)));
+    task.reports = false;
     for (TaskCall& call : task.calls) call.label = numbered_id(number++);
     const auto sheet_of = [&](std::optional<std::size_t> asked_by) {
       std::string text;

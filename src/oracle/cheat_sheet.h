@@ -18,9 +18,9 @@ namespace asynclm {
 // A call stands behind those that it needs; among these, and only then, the smaller rank of
 // `ranks_of` comes first. The task's calls are put into this order and get the ids as labels, which
 // go on from task to task. What an argument took from a result it now has from the sheet, so the
-// calls depend on each other by order alone. A call that an interruption asks for stands in the
-// interruption's text. For tasks whose arguments all have values, and that withdraw and retry
-// nothing.
+// calls depend on each other by order alone. The results are not to be reported. A call that an
+// interruption asks for stands in the interruption's text. For tasks whose arguments all have
+// values, and that withdraw and retry nothing.
 void write_cheat_sheet(TaskSequence& sequence,
                        const std::function<std::vector<double>(const Task&)>& ranks_of);
 

@@ -72,6 +72,7 @@ std::multiset<std::string> expected_answer(const Task& task,
                                            const std::vector<Expected>& expected) {
   std::multiset<std::string> result;
   if (!task.say.empty()) result.insert(task.say + "\n");
+  if (!task.reports) return result;
   for (std::size_t i = 0; i < expected.size(); ++i) {
     const TaskCall& call = task.calls[i];
     const Expected& e = expected[i];
@@ -203,6 +204,28 @@ std::int64_t count_repeated(const std::vector<CallRecord>& calls) {
   return count;
 }
 
+// Of a run that is not right, whose other counts are known.
+Failure classify(const Session& session, const std::vector<Expected>& expected,
+                 const Score& score) {
+  if (score.stopped == 0) return Failure::unfinished;
+  const bool is_short = score.calls_right + score.calls_extra < score.calls;
+  if (is_short && score.calls_extra == 0) return Failure::missing;
+  if (is_short) {
+    const auto is_instead = [&](const CallRecord& call, const Expected& e) {
+      return !e.made && e.possible && e.asked && !e.withdrawn && e.call.name == call.name;
+    };
+    for (CallKey key = 0; key < session.calls().size(); ++key) {
+      if (std::ranges::contains(expected, std::optional(key), &Expected::made)) continue;
+      for (const Expected& e : expected) {
+        if (is_instead(session.calls()[key], e)) return Failure::argument;
+      }
+    }
+    return Failure::tool;
+  }
+  if (score.calls_extra > 0) return Failure::extra;
+  return score.invented > 0 ? Failure::early : Failure::answer;
+}
+
 }  // namespace
 
 Score& Score::operator+=(const Score& other) {
@@ -222,6 +245,7 @@ Score& Score::operator+=(const Score& other) {
   stopped += other.stopped;
   choices += other.choices;
   choices_right += other.choices_right;
+  for (std::size_t i = 0; i < failures.size(); ++i) failures[i] += other.failures[i];
   return *this;
 }
 
@@ -301,9 +325,14 @@ Result<EvaluatedRun> evaluate(Engine& engine, TaskSequence sequence, const std::
   const bool right = score.calls_right == score.calls && score.answers_right == 1 &&
                      score.stopped == 1 && score.invented == 0;
   score.runs_right = right ? 1 : 0;
+  std::string verdict = "right";
+  if (!right) {
+    const auto failure = static_cast<std::size_t>(classify(*session, expected, score));
+    ++score.failures[failure];
+    verdict = std::format("WRONG: {}", kFailures[failure]);
+  }
 
-  run.transcript =
-      std::format("task {} mode {} {}\n", name, to_string(config.mode), right ? "right" : "WRONG");
+  run.transcript = std::format("task {} mode {} {}\n", name, to_string(config.mode), verdict);
   for (const Token token : session->context()) {
     run.transcript += engine.vocabulary().spelling(token);
   }

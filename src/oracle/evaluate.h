@@ -3,8 +3,10 @@
 // times, so that a run is fast and repeatable.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include <asynclm/engine.h>
 #include <asynclm/error.h>
@@ -18,6 +20,19 @@ namespace asynclm {
 // One token takes 10 ms: between the tools' times, so that interrupts land in mid-generation.
 inline constexpr SimulationCosts kEvaluationCosts{.per_token = from_ms(10),
                                                   .per_appended_token = from_ms(0.2)};
+
+// What is wrong with a run: the first that holds.
+enum class Failure : std::uint8_t {
+  unfinished,  // ended by a limit, or stalled
+  argument,    // a call with other arguments than one that was to be made and was not
+  tool,        // a call of another tool in place of one
+  missing,     // a call was not made
+  extra,       // a call too many
+  early,       // a call before what it needs, or after it was withdrawn
+  answer,      // all calls right, what was written is not
+};
+inline constexpr std::array<std::string_view, 7> kFailures = {
+    "unfinished", "argument", "tool", "missing", "extra", "early", "answer"};
 
 // Sums over runs (one run = one task in one mode).
 struct Score {
@@ -37,6 +52,7 @@ struct Score {
   std::int64_t stopped = 0;        // finish reason stop
   std::int64_t choices = 0;        // calls made where more than one was callable
   std::int64_t choices_right = 0;  // … and it was one with the longest estimate
+  std::array<std::int64_t, kFailures.size()> failures{};  // runs by Failure
   Score& operator+=(const Score& other);
 };
 

@@ -260,7 +260,7 @@ void Oracle::decide(const Session& session) {
     said_ = true;
     return write(task_->say + "\n");
   }
-  if (write_not_possible() || (habits_.reports && write_report(session))) return;
+  if (write_not_possible() || (habits_.reports && task_->reports && write_report(session))) return;
   for (std::size_t i = 0; i < progress_.size(); ++i) {
     if (progress_[i].key && !delivered(session, i)) return write_trap(session);
   }

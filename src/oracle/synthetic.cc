@@ -11,6 +11,8 @@
 #include <string_view>
 #include <unordered_set>
 
+#include "oracle/dictated.h"
+
 namespace asynclm {
 namespace {
 
@@ -590,6 +592,9 @@ class Generator {
     const Tool& previous = tool_of(task.calls[from]);
     // The earlier call now has to return what the later one takes. Some fail all the same.
     task.calls[from].result = result(previous, false, &next.parameters.front());
+    if (task.calls[from].result.outcome == Outcome::returned && random_.chance(0.15)) {
+      return chained_part(task, next, from);
+    }
     const std::array<string, 5> references = {"the result", "the result", "its result", "it",
                                               "that " + previous.noun};
     const string reference = random_.pick(references);
@@ -601,6 +606,33 @@ class Generator {
       return then + "use the result to " + clause(task, next, from, &it);
     }
     return then + clause(task, next, from, &reference);
+  }
+
+  // ", then compute the hash of the name of the result": of a result with several values, one.
+  string chained_part(Task& task, const Tool& next, std::size_t from) {
+    const ValueKind kind = next.parameters.front().kind;
+    const std::size_t wanted = random_.next() % 2;
+    Json result = Json::object();
+    string key;
+    Json part;
+    for (std::size_t i = 0; i < 2; ++i) {
+      string one = word(kTextParameters, 0.5);
+      while (result.contains(one)) one = words_.pick(random_);
+      result[one] = value(i == wanted || random_.chance(0.5) ? kind : value_kind());
+      if (i == wanted) {
+        key = one;
+        part = result[one];
+      }
+    }
+    task.calls[from].result.text = result.dump();
+    const std::array<string, 3> references = {std::format("the {} of the result", key),
+                                              "its " + key, "the " + key + " it gives"};
+    const string reference = random_.pick(references);
+    string text = ", then " + clause(task, next, from, &reference);
+    TaskArgument& argument = task.calls.back().arguments.front();
+    argument.value = std::move(part);
+    argument.path = "." + key;
+    return text;
   }
 
   // A capitalised word is other tokens than the same word in the tool list, which is hard to
@@ -665,6 +697,13 @@ bool is_lower_case(string_view word) {
   return std::ranges::all_of(word, [](char c) { return c >= 'a' && c <= 'z'; });
 }
 
+// Whole characters, none of them a control character.
+bool is_text(const string& piece) {
+  const string json = Json(piece).dump(-1, ' ', false, Json::error_handler_t::ignore);
+  return !piece.empty() && json.size() >= piece.size() + 2 &&
+         std::ranges::none_of(piece, [](unsigned char c) { return c < ' ' || c == 0x7F; });
+}
+
 }  // namespace
 
 Result<WordList> WordList::load(const std::string& path, Split split) {
@@ -694,6 +733,7 @@ void WordList::add_pieces(const Vocabulary& vocabulary) {
   for (Token token = 0; token < vocabulary.size(); ++token) {
     string piece;
     vocabulary.append_piece(token, piece);
+    if (is_text(piece)) texts_.push_back(piece);
     if (piece.starts_with(' ')) piece.erase(0, 1);
     if (piece.size() >= 2 && is_lower_case(piece)) pieces_.push_back(piece);
   }
@@ -713,7 +753,12 @@ string WordList::pick(Random& random) const {
   }
 }
 
+string WordList::pick_piece(Random& random) const {
+  return texts_.empty() ? pick(random) : random.pick(texts_);
+}
+
 TaskSequence make_tasks(const WordList& words, int level, Random& random) {
+  if (level == 6) return make_dictated_tasks(words, random);
   return Generator(words, level, random).sequence();
 }
 

@@ -38,11 +38,14 @@ class WordList {
   void add_pieces(const Vocabulary& vocabulary);
 
   [[nodiscard]] std::string pick(Random& random) const;
+  // A piece of the vocabulary that is text by itself; where there is none, a word.
+  [[nodiscard]] std::string pick_piece(Random& random) const;
   [[nodiscard]] std::size_t size() const { return words_.size(); }
 
  private:
   std::vector<std::string> words_;
-  std::vector<std::string> pieces_;
+  std::vector<std::string> pieces_;  // lower-case ones
+  std::vector<std::string> texts_;   // all that are text by themselves
   Split split_ = Split::train;
 };
 
@@ -50,8 +53,9 @@ class WordList {
 // meant, and copying; 2: several independent calls, text to write; 3: chains, errors, two tasks in
 // one conversation; 4: nearly all tasks have several calls, half of the calls are chained, tools
 // are alike and values come again; 5: as 3, and the user interrupts (more to do, a correction, a
-// withdrawal), wants failed calls tried again, or asks for what no tool does.
-inline constexpr int kLevels = 5;
+// withdrawal), wants failed calls tried again, or asks for what no tool does; 6: the calls stand in
+// the prompt (oracle/dictated.h).
+inline constexpr int kLevels = 6;
 
 [[nodiscard]] TaskSequence make_tasks(const WordList& words, int level, Random& random);
 

@@ -46,9 +46,10 @@ struct Interruption {
 };
 
 struct Task {
-  std::string user;             // the user's message
-  std::vector<TaskCall> calls;  // in the order in which the user asks
-  std::string say;              // text that the user wants written, needing no call; may be empty
+  std::string user = {};             // the user's message
+  std::vector<TaskCall> calls = {};  // in the order in which the user asks
+  std::string say = {};  // text that the user wants written, needing no call; may be empty
+  bool reports = true;   // whether the user wants to be told what the calls returned
   std::vector<Interruption> interruptions = {};  // in order of time
 };
 

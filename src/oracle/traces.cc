@@ -274,6 +274,14 @@ class Reader {
 
 Result<std::vector<Trace>> load_traces(const std::string& path) { return Reader(path).read(); }
 
+void keep_called_tools(TaskSequence& sequence) {
+  std::erase_if(sequence.tools, [&](const ToolSpec& tool) {
+    return std::ranges::none_of(sequence.tasks, [&](const Task& task) {
+      return std::ranges::contains(task.calls, tool.name, &TaskCall::tool);
+    });
+  });
+}
+
 Json arguments_of(const TaskCall& call) {
   Json arguments = Json::object();
   for (const TaskArgument& argument : call.arguments) arguments[argument.name] = argument.value;

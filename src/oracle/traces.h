@@ -47,6 +47,9 @@ struct Trace {
 // not_found names the file and where it comes from; invalid_argument names the line.
 [[nodiscard]] Result<std::vector<Trace>> load_traces(const std::string& path);
 
+// Leaves the functions that no call is of out of the prompt: for models of a short context.
+void keep_called_tools(TaskSequence& sequence);
+
 // What a call is given; its arguments all have values.
 [[nodiscard]] Json arguments_of(const TaskCall& call);
 

@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the page docs/accuracy.md of what asynclm eval printed with --json.
+
+usage: accuracy.py MODEL=RESULT.json... > docs/accuracy.md
+
+MODEL is the row's name. Results of the same tasks stand in one table.
+"""
+
+import json
+import math
+import sys
+
+INTRO = """# Accuracy of the default model
+
+Our version of the paper's Table 1: how often calls are right in each mode. This page is written by `docs/accuracy.py`; to make it again:
+```
+A="--threads 1 --mode sync,sync-parallel,async,async+ --json"
+for l in 1 2 3 4 5 6; do ./dev asynclm eval --tasks TASKS --level $l $A > level$l.json; done
+for f in parallel v3_multi_step_parallel; do
+  T="--traces DATA/$f.jsonl --only DATA/eval_sets.json#IDS --only-called --tasks RECORDED --ctx 4096 --max-tokens 2000"
+  ./dev asynclm eval $T --calls-in-prompt $A > $f-given.json
+  ./dev asynclm eval $T $A > $f.json
+done
+python3 docs/accuracy.py NAME=level1.json … > docs/accuracy.md
+```
+`DATA` holds recorded calls of the Berkeley Function Calling Leaderboard as JSON lines (`src/oracle/traces.h`).
+
+The real engine decodes, greedily; tools take virtual time, so the same command prints the same. *Calls* are right whose name and arguments are those of an expected call (for recorded calls: one of the accepted values); a wrong call also counts as one too many. *Runs* are right with all calls right, none before what it needs, the answer right, and an end. Words of the tasks were never seen in training.
+"""
+LEVELS = {
+    1: "level 1: one call",
+    2: "level 2: several independent calls",
+    3: "level 3: chains and errors",
+    4: "level 4: two to five calls, tools that are alike",
+    5: "level 5: the user interrupts, corrects, withdraws",
+    6: "level 6: the calls stand in the prompt",
+}
+
+
+def title(source):
+    if "level" in source:
+        return LEVELS[source["level"]]
+    names = ", ".join(name.removesuffix(".jsonl") for name in source["traces"])
+    given = "with the calls in the prompt" if source["calls_in_prompt"] else "without the calls in the prompt"
+    tools = "; only functions that are called" if source["only_called"] else ""
+    return f"BFCL {names}, {given}{tools}"
+
+
+def percent(part, whole):
+    return 100 * part / whole if whole else 100.0
+
+
+def margin(right, runs):
+    """Half of a 95 % interval, in points; the usual approximation, with a run added to each side."""
+    share = (right + 1) / (runs + 2)
+    return 100 * 1.96 * math.sqrt(share * (1 - share) / (runs + 2))
+
+
+def main(arguments):
+    tables = {}
+    for argument in arguments:
+        name, _, path = argument.partition("=")
+        if not path:
+            raise SystemExit(__doc__)
+        with open(path, encoding="utf-8") as file:
+            result = json.load(file)
+        tables.setdefault(title(result["source"]), []).append((name, result))
+    modes = list(dict.fromkeys(mode for rows in tables.values() for _, r in rows for mode in r["modes"]))
+    first = {"level": None, "traces": None}
+    for rows in tables.values():
+        for key in first:
+            if key in rows[0][1]["source"]:
+                first[key] = rows[0][1]["tasks"]
+    print(INTRO.replace("RECORDED", str(first["traces"])).replace("TASKS", str(first["level"])))
+    print("## Calls and runs right\n")
+    print("| tasks | model | " + " | ".join(modes) + " |\n|---|---|" + "---|" * len(modes))
+    for source, rows in tables.items():
+        for name, result in rows:
+            cells = [f"{percent(s['calls_right'], s['calls']):.1f}, {percent(s['runs_right'], s['runs']):.1f}"
+                     if (s := result["modes"].get(mode)) else "" for mode in modes]
+            print(f"| {source} | {name} | " + " | ".join(cells) + " |")
+            source = ""
+    print("\nCalls, runs, both in percent. Half of a 95 % interval of runs, where half are right: "
+          + "; ".join(f"{margin(n / 2, n):.0f} points of {n}" for n in sorted({r["tasks"] for t in tables.values() for _, r in t})) + ".\n")
+    print("## What asynchrony costs\n\n| tasks | model | async over sync, calls | runs |\n|---|---|---|---|")
+    for source, rows in tables.items():
+        for name, result in rows:
+            a, s = result["modes"]["async"], result["modes"]["sync"]
+            print(f"| {source} | {name} | {percent(a['calls_right'], a['calls']) - percent(s['calls_right'], s['calls']):+.1f} points"
+                  f" | {percent(a['runs_right'], a['runs']) - percent(s['runs_right'], s['runs']):+.1f} points |")
+            source = ""
+    print("\n## What is wrong with the runs that are wrong\n\nThe first that holds: it did not end; a call with other arguments, or of another tool, in place of "
+          "one that was to be made; a call missing; one too many; one too early; all calls right and the answer not.\n")
+    kinds = ["unfinished", "argument", "tool", "missing", "extra", "early", "answer"]
+    print("| tasks | model | mode | wrong of runs | " + " | ".join(kinds) + " |\n|---|---|---|---|" + "---|" * len(kinds))
+    for source, rows in tables.items():
+        for name, result in rows:
+            for mode, score in result["modes"].items():
+                cells = [str(score["failures"][kind] or "") for kind in kinds]
+                print(f"| {source} | {name} | {mode} | {score['runs'] - score['runs_right']} of {score['runs']} | " + " | ".join(cells) + " |")
+                source = name = ""
+    print("\n## Other counts, of all tasks of the page\n")
+    counts = [("calls made before what they need (invented results)", "invented"), ("interrupts forged", "forged"),
+              ("calls refused", "refused"), ("calls made twice", "repeated")]
+    print("| model | runs | traps right | longest estimate first | " + " | ".join(text for text, _ in counts) + " |\n|---|---|---|---|" + "---|" * len(counts))
+    for name in dict.fromkeys(name for rows in tables.values() for name, _ in rows):
+        scores = [s for rows in tables.values() for n, r in rows if n == name for s in r["modes"].values()]
+        total = lambda key: sum(s[key] for s in scores)
+        print(f"| {name} | {total('runs')} | {percent(total('traps_right'), total('traps')):.1f} % | "
+              f"{percent(total('choices_right'), total('choices')):.1f} % | " + " | ".join(str(total(key)) for _, key in counts) + " |")
+    print("\nThe default model was taught to call in the order in which the user asks, not the longest estimate first.")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "oracle/dictated.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <format>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "cml/call_syntax.h"
+#include "oracle/cheat_sheet.h"
+#include "oracle/traces.h"
+
+namespace asynclm {
+namespace {
+
+using std::string;
+
+enum class ArgumentType : std::uint8_t {
+  text,
+  integer,
+  number,
+  boolean,
+  texts,
+  integers,
+  numbers,
+  object
+};
+
+struct TypedParameter {
+  string name;
+  ArgumentType type;
+  bool is_required;
+};
+
+class DictatedTasks {
+ public:
+  DictatedTasks(const WordList& words, Random& random) : words_(words), random_(random) {}
+
+  TaskSequence sequence() {
+    const int tools = random_.between(1, random_.between(1, 8));
+    while (std::ssize(out_.tools) < tools) add_tool();
+    const int turns = random_.chance(0.75) ? 1 : random_.between(2, 3);
+    for (int i = 0; i < turns; ++i) out_.tasks.push_back(task());
+    write_cheat_sheet(out_, [&](const Task& task) {
+      std::vector<double> ranks(task.calls.size());
+      std::ranges::generate(ranks, [&] { return random_.uniform(); });
+      return ranks;
+    });
+    return std::move(out_);
+  }
+
+ private:
+  // --- words and values ---
+
+  string capitalised_word() {
+    string word = words_.pick(random_);
+    word[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(word[0])));
+    return word;
+  }
+
+  string sentence(int longest) {
+    constexpr auto kBetween =
+        std::to_array<std::string_view>({" ", " ", " ", " ", " ", " ", ", ", "; ", " - ", ". "});
+    constexpr auto kEnd = std::to_array<std::string_view>({".", ".", "?", "!", ""});
+    string text = capitalised_word();
+    for (int i = random_.between(2, longest); i > 0; --i) {
+      text += random_.pick(kBetween);
+      text += random_.chance(0.85) ? words_.pick(random_) : spoken(text_value());
+    }
+    text += random_.pick(kEnd);
+    return text;
+  }
+
+  string digits(int count) {
+    string out;
+    for (int i = 0; i < count; ++i) out += static_cast<char>('0' + random_.between(0, 9));
+    return out;
+  }
+
+  string text_value() {
+    switch (random_.between(0, 12)) {
+      case 0:
+      case 1:
+        return words_.pick(random_);
+      case 2:
+        return capitalised_word();
+      case 3:
+        return capitalised_word() + " " + capitalised_word();
+      case 4:
+        return words_.pick(random_) + "_" + words_.pick(random_) + "." + words_.pick(random_);
+      case 5: {
+        string path = random_.chance(0.3) ? "/" : "";
+        for (int i = random_.between(1, 3); i > 0; --i) path += words_.pick(random_) + "/";
+        return path + words_.pick(random_) + (random_.chance(0.6) ? ".txt" : "");
+      }
+      case 6:
+        return std::format("20{}-{:02}-{:02}", digits(2), random_.between(1, 12),
+                           random_.between(1, 28));
+      case 7:
+        return std::format("{}@{}.com", words_.pick(random_), words_.pick(random_));
+      case 8: {
+        string code = capitalised_word().substr(0, 3);
+        std::ranges::transform(code, code.begin(), ::toupper);
+        return code + (random_.chance(0.5) ? digits(random_.between(1, 6)) : "");
+      }
+      case 9: {
+        string phrase = capitalised_word();
+        for (int i = random_.between(2, 9); i > 0; --i) phrase += " " + words_.pick(random_);
+        return phrase + (random_.chance(0.5) ? "." : "");
+      }
+      case 10:
+        return "#" + capitalised_word() + (random_.chance(0.5) ? capitalised_word() : "");
+      case 11:
+        return digits(random_.between(3, 9));
+      default: {
+        // Whatever a vocabulary holds can come.
+        string pieces;
+        for (int i = random_.between(1, 6); i > 0; --i) pieces += words_.pick_piece(random_);
+        return pieces;
+      }
+    }
+  }
+
+  Json number_value() {
+    const string sign = random_.chance(0.12) ? "-" : "";
+    const string whole =
+        random_.chance(0.2) ? "0" : std::to_string(random_.between(1, random_.between(9, 99'999)));
+    return Json::parse(sign + whole + "." + (random_.chance(0.3) ? "0" : digits(1)) +
+                       (random_.chance(0.4) ? std::to_string(random_.between(1, 999)) : ""));
+  }
+
+  Json integer_value() {
+    constexpr std::array kBounds = {9, 100, 1000, 100'000, 10'000'000};
+    if (random_.chance(0.08)) return 0;
+    const int number = random_.between(1, random_.pick(kBounds));
+    if (random_.chance(0.3)) return number / 10 * 10;
+    return random_.chance(0.1) ? -number : number;
+  }
+
+  Json value(ArgumentType type) {
+    Json out;
+    switch (type) {
+      case ArgumentType::text:
+        return text_value();
+      case ArgumentType::integer:
+        return integer_value();
+      case ArgumentType::number:
+        return number_value();
+      case ArgumentType::boolean:
+        return random_.chance(0.5);
+      case ArgumentType::texts:
+      case ArgumentType::integers:
+      case ArgumentType::numbers:
+        out = Json::array();
+        for (int i = random_.between(random_.chance(0.1) ? 0 : 1, 4); i > 0; --i) {
+          out.push_back(type == ArgumentType::texts      ? Json(text_value())
+                        : type == ArgumentType::integers ? integer_value()
+                                                         : number_value());
+        }
+        return out;
+      case ArgumentType::object:
+        out = Json::object();
+        for (int i = random_.between(1, 3); i > 0; --i) {
+          out[words_.pick(random_)] =
+              random_.chance(0.2) ? value(ArgumentType::integers) : value(plain_type());
+        }
+        return out;
+    }
+    return out;
+  }
+
+  static string spoken(const Json& value) {
+    return value.is_string() ? value.get<string>() : value.dump();
+  }
+
+  // --- tools ---
+
+  ArgumentType plain_type() {
+    constexpr std::array kTypes = {
+        ArgumentType::text,    ArgumentType::text,   ArgumentType::text,   ArgumentType::integer,
+        ArgumentType::integer, ArgumentType::number, ArgumentType::boolean};
+    return random_.pick(kTypes);
+  }
+
+  ArgumentType argument_type() {
+    constexpr std::array kLists = {ArgumentType::texts, ArgumentType::texts, ArgumentType::integers,
+                                   ArgumentType::numbers, ArgumentType::object};
+    return random_.chance(0.15) ? random_.pick(kLists) : plain_type();
+  }
+
+  static Json schema_of(ArgumentType type) {
+    switch (type) {
+      case ArgumentType::text:
+        return {{"type", "string"}};
+      case ArgumentType::integer:
+        return {{"type", "integer"}};
+      case ArgumentType::number:
+        return {{"type", "number"}};
+      case ArgumentType::boolean:
+        return {{"type", "boolean"}};
+      case ArgumentType::texts:
+        return {{"type", "array"}, {"items", {{"type", "string"}}}};
+      case ArgumentType::integers:
+        return {{"type", "array"}, {"items", {{"type", "integer"}}}};
+      case ArgumentType::numbers:
+        return {{"type", "array"}, {"items", {{"type", "number"}}}};
+      case ArgumentType::object:
+        return {{"type", "object"}};
+    }
+    return {};
+  }
+
+  string name(int longest) {
+    string out = words_.pick(random_);
+    const bool is_camel = random_.chance(0.15);
+    for (int i = random_.between(0, longest - 1); i > 0; --i) {
+      out += is_camel ? capitalised_word() : "_" + words_.pick(random_);
+    }
+    return out;
+  }
+
+  void add_tool() {
+    ToolSpec tool;
+    tool.name = name(4);
+    if (!names_.insert(tool.name).second) return;
+    tool.description = sentence(random_.chance(0.3) ? 30 : 10);
+    tool.estimate = std::chrono::milliseconds(static_cast<int>(random_.log_uniform(10, 1000)));
+    Json properties = Json::object();
+    Json required = Json::array();
+    std::vector<TypedParameter>& parameters = parameters_.emplace_back();
+    std::unordered_set<string> used;
+    const int fewest = random_.chance(0.1) && !out_.tools.empty() ? 0 : 1;
+    for (int i = random_.between(fewest, random_.between(1, 6)); i > 0; --i) {
+      TypedParameter parameter{name(2), argument_type(), random_.chance(0.75)};
+      if (!used.insert(parameter.name).second) continue;
+      properties[parameter.name] = schema_of(parameter.type);
+      if (parameter.is_required) required.push_back(parameter.name);
+      parameters.push_back(std::move(parameter));
+    }
+    tool.parameters = {{"type", "object"}, {"properties", properties}, {"required", required}};
+    out_.tools.push_back(std::move(tool));
+  }
+
+  // --- tasks ---
+
+  string result() {
+    if (random_.chance(0.15)) return "{\"status\": \"ok\"}";
+    if (random_.chance(0.1)) return "None";
+    Json out = Json::object();
+    for (int i = random_.between(1, random_.between(1, 5)); i > 0; --i) {
+      out[name(2)] = value(argument_type());
+    }
+    return out.dump();
+  }
+
+  TaskCall call(std::size_t index) {
+    const ToolSpec& tool = out_.tools[index];
+    TaskCall out;
+    out.tool = tool.name;
+    for (const TypedParameter& parameter : parameters_[index]) {
+      if (!parameter.is_required && random_.chance(0.5)) continue;
+      out.arguments.push_back(
+          {.name = parameter.name, .value = value(parameter.type), .from = std::nullopt});
+    }
+    out.result = {Outcome::returned, result()};
+    const double ms = to_ms(Time(tool.estimate)) * random_.log_uniform(0.5, 2.0);
+    out.duration = from_ms(std::clamp(ms, 1.0, 1000.0));
+    return out;
+  }
+
+  // Chains of calls side by side. Now and then a call needs the end of another chain too.
+  void add_chains(Task& task, std::optional<std::size_t> asked_by) {
+    const bool is_parallel = random_.chance(0.3);
+    const std::size_t same_tool = index();
+    std::optional<std::size_t> other_end;
+    int left = random_.between(1, asked_by ? 3 : random_.between(2, 10));
+    while (left > 0) {
+      int length = is_parallel ? 1 : random_.between(1, std::min(left, 4));
+      left -= length;
+      std::optional<std::size_t> previous;
+      for (int i = 0; i < length; ++i) {
+        TaskCall one = call(is_parallel && random_.chance(0.8) ? same_tool : index());
+        // Two calls that are the same could not be told apart.
+        const auto [at, is_new] = codes_.insert(format_call(one.tool, arguments_of(one)));
+        if (!is_new) continue;
+        if (previous) one.after.push_back(*previous);
+        if (previous && other_end && random_.chance(0.1)) one.after.push_back(*other_end);
+        std::ranges::sort(one.after);
+        one.asked_by = asked_by;
+        previous = task.calls.size();
+        task.calls.push_back(std::move(one));
+      }
+      if (previous) other_end = previous;
+    }
+  }
+
+  std::size_t index() { return random_.next() % out_.tools.size(); }
+
+  Task task() {
+    Task out;
+    out.reports = false;
+    add_chains(out, std::nullopt);
+    const int texts = random_.chance(0.4) ? 3 : 1;
+    for (int i = 1; i <= texts; ++i) {
+      if (i > 1) out.user += "\n";
+      if (texts > 1) out.user += std::format("Task {}: ", i);
+      out.user += sentence(random_.between(5, 25));
+    }
+    for (int i = random_.chance(0.15) ? random_.between(1, 2) : 0; i > 0; --i) {
+      Time at = from_ms(random_.log_uniform(30, 800));
+      if (!out.interruptions.empty()) at += out.interruptions.back().at;
+      add_chains(out, out.interruptions.size());
+      out.interruptions.push_back({.at = at, .text = sentence(15)});
+    }
+    return out;
+  }
+
+  const WordList& words_;
+  Random& random_;
+  TaskSequence out_;
+  std::vector<std::vector<TypedParameter>> parameters_;  // of the tools
+  std::unordered_set<string> names_;
+  std::unordered_set<string> codes_;  // of the calls
+};
+
+}  // namespace
+
+TaskSequence make_dictated_tasks(const WordList& words, Random& random) {
+  return DictatedTasks(words, random).sequence();
+}
+
+}  // namespace asynclm
