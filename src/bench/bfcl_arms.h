@@ -19,6 +19,9 @@ struct BfclArm {
   bool requests = false, keeps_cache = true;
   bool barrier = false;    // results are handed in together (Serving::all_at_once)
   bool by_turns = false;   // what the user says waits for the end of the turn
+  // A real server (bench/llama_server.h) writes the tokens, `keeps_cache` says how; on a real clock.
+  bool asks_server = false;
+  bool on_wall_clock = false;
   bool documents = false;  // the prompt has the whole function documents
   bool fast_forward = false, drafts = false;
   OracleHabits habits{.reports = false};
@@ -26,7 +29,7 @@ struct BfclArm {
   bool random_order = false;  // in place of the policy
 };
 
-inline constexpr std::array<BfclArm, 9> kBfclArms = {{
+inline constexpr std::array<BfclArm, 12> kBfclArms = {{
     {.name = "sync-stateless",
      .says = "a new request for each result, which has the whole prompt; nothing is cached",
      .mode = Mode::sync,
@@ -59,7 +62,20 @@ inline constexpr std::array<BfclArm, 9> kBfclArms = {{
      .says = "the same, but the server keeps the prompt's cache",
      .mode = Mode::async,
      .requests = true},
+    {.name = "naive-server",
+     .says = "the same with a real llama-server that does not use its prompt cache",
+     .mode = Mode::async,
+     .keeps_cache = false,
+     .asks_server = true},
+    {.name = "naive-server-cached",
+     .says = "… and that does",
+     .mode = Mode::async,
+     .asks_server = true},
     {.name = "async", .says = "the paper", .mode = Mode::async},
+    {.name = "async-wall",
+     .says = "the same on the clock that the server's arms have",
+     .mode = Mode::async,
+     .on_wall_clock = true},
     {.name = "async+",
      .says = "futures, order, selective waits, fast-forward, drafts, longest path first",
      .mode = Mode::async_plus,

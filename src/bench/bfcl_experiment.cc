@@ -5,9 +5,11 @@
 #include <format>
 #include <numeric>
 #include <optional>
+#include <ranges>
 #include <utility>
 
 #include "base/random.h"
+#include "oracle/dataset.h"
 
 namespace asynclm::bench {
 namespace {
@@ -49,20 +51,34 @@ Result<std::vector<BfclRun>> run_sample(BfclModel& model, const BfclSample& samp
 
 Result<BfclResults> run_arms(BfclModel& model, const BfclWorkload& workload,
                              std::span<const BfclArm> arms, const BfclOptions& options) {
-  Random random(options.seed);
   BfclResults results{.arms = {arms.begin(), arms.end()},
                       .runs = std::vector<std::vector<BfclRun>>(arms.size()),
                       .samples = {},
                       .skipped = {}};
   std::vector<DraftPolicy> drafts(arms.size());
+  Random random(options.seed);
   const auto samples = draw_samples(workload, options.samples, random);
-  if (model.how.measured) {
-    (void)run_sample(model, *samples.front(), arms, drafts, random);  // warm-up
-  }
+  bool is_warm = !model.how.measured;
   for (std::size_t i = 0; i < samples.size(); ++i) {
-    auto runs = run_sample(model, *samples[i], arms, drafts, random);
+    if (options.stop_wanted && options.stop_wanted()) {
+      return fail(ErrorCode::cancelled, "stopped");
+    }
+    const std::string key = std::format("{} {} {}", options.part, i, samples[i]->id);
+    auto known = options.log != nullptr ? options.log->find(key) : std::nullopt;
+    if (!known) {
+      if (!is_warm) (void)run_sample(model, *samples.front(), arms, drafts, random);
+      is_warm = true;
+      // A stream of its own: a sample is the same whatever was run before it.
+      Random own = random_for_sample(options.seed, i);
+      known = run_sample(model, *samples[i], arms, drafts, own);
+      if (options.log != nullptr && (*known || known->error().code != ErrorCode::io)) {
+        if (auto ok = options.log->add(key, *known); !ok) return std::unexpected(ok.error());
+      }
+    }
+    BfclSampleRuns& runs = *known;
     if (options.progress) options.progress(i + 1, samples.size());
     if (!runs) {
+      if (runs.error().code == ErrorCode::io) return std::unexpected(runs.error());
       results.skipped.push_back(runs.error().message);
       continue;
     }
@@ -78,23 +94,28 @@ Result<BfclResults> run_arms(BfclModel& model, const BfclWorkload& workload,
   return results;
 }
 
-std::vector<double> makespans(const BfclResults& results, std::size_t arm) {
-  std::vector<double> out;
-  for (const BfclRun& run : results.runs[arm]) out.push_back(to_ms(run.makespan));
+std::vector<std::optional<double>> makespans(const BfclResults& results, std::size_t arm) {
+  std::vector<std::optional<double>> out;
+  for (const BfclRun& run : results.runs[arm]) {
+    out.push_back(run.score.is_right() ? std::optional(to_ms(run.makespan)) : std::nullopt);
+  }
   return out;
 }
 
 std::vector<double> speed_ups(const BfclResults& results, std::size_t base, std::size_t arm) {
-  std::vector<double> out = makespans(results, base);
-  const std::vector<double> own = makespans(results, arm);
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] /= own[i];
+  std::vector<double> out;
+  for (const auto& [slow, fast] :
+       std::views::zip(makespans(results, base), makespans(results, arm))) {
+    if (slow && fast) out.push_back(*slow / *fast);
+  }
   return out;
 }
 
-std::vector<double> over_bound(const BfclResults& results, std::size_t arm) {
+std::vector<double> over_bound(const BfclResults& results, std::size_t arm,
+                               std::optional<Time> BfclRun::* bound) {
   std::vector<double> out;
   for (const BfclRun& run : results.runs[arm]) {
-    if (run.bound) out.push_back(to_ms(run.makespan) / to_ms(*run.bound));
+    if (run.*bound) out.push_back(to_ms(run.makespan) / to_ms(*(run.*bound)));
   }
   return out;
 }

@@ -55,7 +55,7 @@ Result<void> TaughtEngine::decode(std::span<const DecodeItem> items, std::span<T
   DecodeItem item = items.front();
   if (!item.sample) return inner().decode({&item, 1}, sampled);
   OnlyTaught filter(next_, item.filter, vocabulary().size());
-  item.filter = &filter;
+  if (next_) item.filter = &filter;
   if (drafts_ != nullptr && !item.draft.empty()) {
     item.draft = item.draft.first(std::min(item.draft.size(), drafts_->limit()));
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // An engine that is kept to a teacher's tokens: it decodes for real, at its own cost, and whatever
-// it would have sampled, the teacher's token comes out (teacher forcing).
+// it would have sampled, the teacher's token comes out (teacher forcing). Without a teacher its own
+// tokens do.
 #pragma once
 
 #include <functional>
@@ -21,7 +22,7 @@ class TaughtEngine final : public ForwardingEngine {
   using ForwardingEngine::ForwardingEngine;
 
   // Gives the next token, each once. It must be one that is not banned, and that the item's own
-  // filter allows; if not, decode fails as `engine`.
+  // filter allows; if not, decode fails as `engine`. An empty function: no teacher.
   void teach(std::function<Token()> next) { next_ = std::move(next); }
   // What is known of drafts so far; one for each way in which they are used.
   void use(DraftPolicy& drafts) { drafts_ = &drafts; }

@@ -18,12 +18,15 @@
 #include <CLI/CLI.hpp>
 
 #include "bench/bfcl_experiment.h"
+#include "bench/bfcl_log.h"
 #include "bench/large_vocabulary.h"
+#include "bench/llama_server.h"
 #include "bench/machine.h"
 #include "cli/assets.h"
 #include "cli/bench_commands.h"
 #include "cli/bfcl_report.h"
 #include "cli/json_report.h"
+#include "cli/stop_signals.h"
 
 namespace asynclm {
 namespace {
@@ -60,6 +63,9 @@ struct BenchBfclCommand {
   std::vector<std::string> workloads, arms, without;
   std::vector<std::string> parts = {"latency", "sweep", "ablation", "policies", "timeline"};
   std::int32_t context = 8192, threads = 1;
+  std::optional<bool> calls_in_prompt;
+  std::string server = "llama-server";
+  std::optional<std::string> resume;
   bench::BfclOptions options;
   bool only_called = false, quick = false, json = false;
 
@@ -67,6 +73,10 @@ struct BenchBfclCommand {
 
  private:
   [[nodiscard]] Result<void> open_model();
+  [[nodiscard]] Result<void> open_real_engine();
+  [[nodiscard]] Result<void> open_server();
+  [[nodiscard]] Result<void> open_log();
+  [[nodiscard]] static Json machine_json();
   [[nodiscard]] Result<void> run_parts();
   [[nodiscard]] Result<bench::BfclResults> run_arms(const std::string& title,
                                                     const bench::BfclWorkload& workload,
@@ -90,36 +100,79 @@ struct BenchBfclCommand {
   std::unique_ptr<bench::LargeVocabulary> large_;
   std::unique_ptr<Vocabulary> vocabulary_;
   std::optional<bench::BfclModel> bench_model_;
+  std::string model_path_;
+  std::optional<bench::BfclLog> log_;
   Json report_;
 };
 
+Result<void> BenchBfclCommand::open_real_engine() {
+  const auto path = find_model(model);
+  if (!path) return std::unexpected(path.error());
+  model_path_ = *path;
+  auto engine = make_llama_engine(
+      {.model_path = *path, .context_tokens = context, .max_sequences = 1, .threads = threads});
+  if (!engine) return std::unexpected(engine.error());
+  report_["model"] = (*engine)->info().model;
+  report_["model_fingerprint"] = std::format("{:016x}", (*engine)->info().fingerprint);
+  report_["library"] = (*engine)->info().library;
+  report_["threads"] = threads;
+  report_["context"] = context;
+  bench_model_ = kind == "real" ? bench::real_model(std::move(*engine))
+                                : bench::forced_model(std::move(*engine));
+  return {};
+}
+
+// What is said of the machine is no option of the bench: a run may go on on another day.
+Json BenchBfclCommand::machine_json() {
+  const bench::MachineState machine = bench::look_at_machine();
+  if (machine.is_loaded) {
+    std::cerr << std::format(
+        "asynclm bench bfcl: the machine is loaded (load {:.2f}; equal work takes {:.2f} times as "
+        "long at times): the ratios of arms tell something, single times little\n",
+        machine.load_average, machine.calibration_spread);
+  }
+  return {{"processor", machine.processor},
+          {"cores", machine.cores},
+          {"load_average", machine.load_average},
+          {"calibration_spread", machine.calibration_spread},
+          {"is_loaded", machine.is_loaded}};
+}
+
+// If one of the arms asks it.
+Result<void> BenchBfclCommand::open_server() {
+  const auto chosen = chosen_arms();
+  if (!chosen) return std::unexpected(chosen.error());
+  if (kind != "real" || std::ranges::none_of(*chosen, &bench::BfclArm::asks_server)) return {};
+  auto started = bench::LlamaServer::start({.program = server,
+                                            .model_path = model_path_,
+                                            .context_tokens = context,
+                                            .threads = threads},
+                                           bench_model_->engine->vocabulary());
+  if (!started) return std::unexpected(started.error());
+  bench_model_->server = std::move(*started);
+  return {};
+}
+
+Result<void> BenchBfclCommand::open_log() {
+  if (!resume) return {};
+  Json of_log = report_;
+  of_log["data"] = data;
+  of_log["samples"] = options.samples;
+  of_log["arms"] = arms;
+  auto log = bench::BfclLog::open(*resume, of_log);
+  if (!log) return std::unexpected(log.error());
+  log_ = std::move(*log);
+  options.log = &*log_;
+  if (log_->recalled() > 0) {
+    std::cerr << std::format("asynclm bench bfcl: {} samples are in {}\n", log_->recalled(),
+                             *resume);
+  }
+  return {};
+}
+
 Result<void> BenchBfclCommand::open_model() {
   report_ = {{"figure", "bfcl"}, {"version", ASYNCLM_VERSION}, {"kind", kind}};
-  if (kind == "forced") {
-    const auto path = find_model(model);
-    if (!path) return std::unexpected(path.error());
-    auto engine = make_llama_engine(
-        {.model_path = *path, .context_tokens = context, .max_sequences = 1, .threads = threads});
-    if (!engine) return std::unexpected(engine.error());
-    report_["model"] = (*engine)->info().model;
-    report_["library"] = (*engine)->info().library;
-    report_["threads"] = threads;
-    bench_model_ = bench::forced_model(std::move(*engine));
-    const bench::MachineState machine = bench::look_at_machine();
-    report_["machine"] = {{"processor", machine.processor},
-                          {"cores", machine.cores},
-                          {"load_average", machine.load_average},
-                          {"calibration_spread", machine.calibration_spread},
-                          {"is_loaded", machine.is_loaded}};
-    if (machine.is_loaded) {
-      std::cerr << std::format(
-          "asynclm bench bfcl: the machine is loaded (load {:.2f}; equal work takes {:.2f} times "
-          "as "
-          "long at times): the ratios of arms tell something, single times little\n",
-          machine.load_average, machine.calibration_spread);
-    }
-    return {};
-  }
+  if (kind != "simulated") return open_real_engine();
   const BfclSetting& preset = *std::ranges::find(kSettings, setting, &BfclSetting::name);
   const double token = token_ms.value_or(preset.token_ms);
   const double prefill = prefill_per_s ? 1000 / *prefill_per_s : preset.prefill_ms;
@@ -189,6 +242,7 @@ Result<std::vector<bench::BfclArm>> BenchBfclCommand::chosen_arms() const {
     }
     // Of a real model the context is mostly too short for it; it can be named.
     if (arm.documents && (!prompts_cost || bench_model_->how.measured)) continue;
+    if ((arm.asks_server || arm.on_wall_clock) && !bench_model_->decides) continue;
     names.emplace_back(arm.name);
   }
   return find_arms(names);
@@ -198,6 +252,7 @@ Result<bench::BfclResults> BenchBfclCommand::run_arms(const std::string& title,
                                                       const bench::BfclWorkload& workload,
                                                       const std::vector<bench::BfclArm>& chosen) {
   bench::BfclOptions with_progress = options;
+  with_progress.part = title;
   if (isatty(STDERR_FILENO) == 1) {
     with_progress.progress = [&](std::size_t done, std::size_t all) {
       constexpr std::size_t kWidth = 30;
@@ -242,12 +297,17 @@ Result<void> BenchBfclCommand::run_sweep(const bench::BfclSource& source) {
   const auto chosen = find_arms({"sync", "sync-parallel", "eager", "async", "async+"});
   const auto plain = find_arms({"sync"});
   if (!chosen) return std::unexpected(chosen.error());
-  const auto base = run_arms("time to write a call", *workload, *plain);
+  const auto base = run_arms(std::format("{}, time to write a call", source.name), *workload, *plain);
   if (!base) return std::unexpected(base.error());
   Time writing{}, running{};
   for (const bench::BfclRun& one : base->runs.front()) {
+    if (!one.score.is_right()) continue;
     writing += one.writing;
     running += one.running;
+  }
+  if (running == Time{}) {
+    return fail(ErrorCode::unsupported,
+                "the model has no sample right, so no time to write a call is known");
   }
   std::vector<double> ratios(kRatios.begin(), kRatios.end());
   if (quick) ratios.assign(kFewRatios.begin(), kFewRatios.end());
@@ -315,7 +375,7 @@ Result<void> BenchBfclCommand::run_timeline(const bench::BfclSource& source) {
   std::ranges::stable_sort(workload->samples, {}, calls);
   const std::size_t middle = workload->samples.size() / 2;
   workload->samples = {std::move(workload->samples[middle])};
-  const auto results = run_arms("timeline", *workload, *chosen);
+  const auto results = run_arms(std::format("{}, timeline", source.name), *workload, *chosen);
   if (!results) return std::unexpected(results.error());
   report_["timeline"] = bfcl_timeline(*results, 0);
   report_["timeline"]["workload"] = source.name;
@@ -366,13 +426,25 @@ Result<void> BenchBfclCommand::run_parts() {
 }
 
 int BenchBfclCommand::run() {
-  if (quick && options.samples == 0) options.samples = kind == "forced" ? 3 : 20;
+  const StopSignals signals;
+  options.stop_wanted = [&] { return signals.stop_wanted(); };
+  if (quick && options.samples == 0) options.samples = kind == "simulated" ? 20 : 3;
   if (auto ok = open_model(); !ok) return complain_bench("bfcl", ok.error());
+  if (calls_in_prompt) bench_model_->calls_in_prompt = *calls_in_prompt;
+  report_["calls_in_prompt"] = bench_model_->calls_in_prompt;
   report_["seed"] = options.seed;
   report_["quick"] = quick;
   report_["only_called_tools"] = only_called;
   report_["without"] = without;
-  if (auto ok = run_parts(); !ok) return complain_bench("bfcl", ok.error());
+  if (auto ok = open_log(); !ok) return complain_bench("bfcl", ok.error());
+  if (kind != "simulated") report_["machine"] = machine_json();
+  if (auto ok = open_server(); !ok) return complain_bench("bfcl", ok.error());
+  if (auto ok = run_parts(); !ok) {
+    if (ok.error().code != ErrorCode::cancelled) return complain_bench("bfcl", ok.error());
+    std::cerr << (resume ? std::format("asynclm bench bfcl: stopped; --resume {} goes on\n", *resume)
+                         : "asynclm bench bfcl: stopped; with --resume FILE it could go on\n");
+    return kExitFailed;
+  }
   if (json) std::cout << dump_json(report_) << '\n';
   return kExitOk;
 }
@@ -388,8 +460,9 @@ void add_bench_bfcl(CLI::App& bench, int& exit_code) {
                   "Folder of recorded calls as JSON lines (src/oracle/traces.h)")
       ->required();
   sub->add_option("--kind", command->kind,
-                  "simulated: given costs; forced: a model decodes, its tokens are given")
-      ->check(CLI::IsMember({"simulated", "forced"}))
+                  "simulated: given costs; forced: a model decodes, its tokens are given; real: it "
+                  "decodes its own")
+      ->check(CLI::IsMember({"simulated", "forced", "real"}))
       ->capture_default_str();
   std::set<std::string> settings;
   for (const BfclSetting& one : kSettings) settings.emplace(one.name);
@@ -403,7 +476,7 @@ void add_bench_bfcl(CLI::App& bench, int& exit_code) {
   sub->add_option("--request-ms", command->request_ms, "A request beyond its tokens, likewise")
       ->check(CLI::Range(0.0, 100'000.0));
   sub->add_option("--model", command->model,
-                  "GGUF file: forced: that decodes (default: the model that asynclm ships); "
+                  "GGUF file: forced, real: that decodes (default: the model that asynclm ships); "
                   "simulated: whose tokens count (default: those of a large vocabulary)");
   sub->add_option("--words", command->words, "Word list of the large vocabulary")
       ->capture_default_str();
@@ -420,10 +493,17 @@ void add_bench_bfcl(CLI::App& bench, int& exit_code) {
       ->capture_default_str();
   sub->add_option("--seed", command->options.seed, "Of samples, orders and intervals")
       ->capture_default_str();
-  sub->add_option("--context", command->context, "forced: tokens of a sample at most")
+  sub->add_flag("--calls-in-prompt,!--no-calls-in-prompt", command->calls_in_prompt,
+                "The prompt lists the calls, as in the paper (default: in kind real)");
+  sub->add_option("--server", command->server,
+                  "real: the llama-server of the arms naive-server and naive-server-cached")
+      ->capture_default_str();
+  sub->add_option("--resume", command->resume,
+                  "File of what has been run; what is in it is not run again");
+  sub->add_option("--context", command->context, "forced, real: tokens of a sample at most")
       ->check(CLI::Range(256, 1'000'000))
       ->capture_default_str();
-  sub->add_option("--threads", command->threads, "forced: CPU threads of the engine")
+  sub->add_option("--threads", command->threads, "forced, real: CPU threads of the engine")
       ->check(CLI::Range(1, 512))
       ->capture_default_str();
   sub->add_flag("--only-called", command->only_called,

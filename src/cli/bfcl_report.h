@@ -13,8 +13,9 @@
 
 namespace asynclm {
 
-// Workload, samples, means over the samples, and for each arm its makespans, its speed-ups over
-// each of sync, sync-parallel and the stateless arms that was run, makespan over bound, tokens and
+// Workload, samples, means over the samples, and for each arm how many of its runs and calls are
+// right and, of its right runs, its makespans, its speed-ups over each of sync, sync-parallel and
+// the stateless arms that was run (samples that are right in both), makespan over bound, tokens and
 // requests. `seed`: of the intervals.
 [[nodiscard]] Json bfcl_table(const bench::BfclResults& results, const bench::BfclSource& source,
                               std::uint64_t seed);

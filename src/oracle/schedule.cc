@@ -173,6 +173,27 @@ Time makespan(std::span<const PlannedCall> calls, std::span<const std::size_t> o
 
 Time makespan_bound(std::span<const PlannedCall> calls) { return Search(calls, 0).bound(Time{}); }
 
+std::vector<PlannedCall> with_taking_in(std::span<const PlannedCall> calls,
+                                        std::span<const Time> taking_in) {
+  assert(taking_in.size() == calls.size());
+  std::vector<PlannedCall> out;
+  std::vector<std::size_t> place(calls.size());  // of a call, and of taking in its result
+  std::vector<std::size_t> known(calls.size());
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    PlannedCall call = calls[i];
+    for (std::size_t& need : call.needs) need = known[need];
+    for (std::size_t& named : call.starts_after) named = place[named];
+    place[i] = known[i] = out.size();
+    out.push_back(std::move(call));
+    const bool is_needed = std::ranges::any_of(
+        calls, [&](const PlannedCall& other) { return std::ranges::contains(other.needs, i); });
+    if (!is_needed) continue;
+    known[i] = out.size();
+    out.push_back({.write = taking_in[i], .run = {}, .needs = {place[i]}});
+  }
+  return out;
+}
+
 BestOrder best_order(std::span<const PlannedCall> calls, std::uint64_t max_steps) {
   return Search(calls, max_steps).run();
 }

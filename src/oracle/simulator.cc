@@ -3,14 +3,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <map>
+#include <thread>
 #include <utility>
 
 namespace asynclm {
 namespace {
-
-// Completion times of running calls; equal times in the order of the calls.
-using Agenda = std::map<std::pair<Time, CallKey>, CallResult>;
 
 // Feeds `rest`; the sampled tokens.
 Result<std::vector<Token>> decode(Engine& engine, SequenceId sequence, const Decode& step,
@@ -56,48 +53,115 @@ bool is_delivery(const Event& event) {
 
 }  // namespace
 
-Result<SimulationReport> simulate(
-    Session& session, Engine& engine, SequenceId sequence, Time start, const SimulationOptions& how,
-    const std::function<SimulatedReturn(CallKey, const CallRecord&)>& tool,
-    const std::function<void(const Event&)>& observer,
-    std::span<const SimulatedInterrupt> interrupts) {
-  SimulationReport report;
-  Time now = start;
-  Agenda agenda;
-  bool has_delivery = false;
-  const auto act_on_events = [&] {
-    for (const Event& event : session.take_events()) {
-      if (const auto* dispatched = std::get_if<CallDispatched>(&event.what)) {
-        SimulatedReturn r = tool(dispatched->call, session.calls()[dispatched->call]);
-        agenda.emplace(std::pair{now + r.duration, dispatched->call}, std::move(r.result));
-      } else if (const auto* cancelled = std::get_if<CallCancelled>(&event.what)) {
-        std::erase_if(agenda, [&](const auto& e) { return e.first.second == cancelled->call; });
-      }
-      if (!report.steps.empty()) {
-        SimulatedStep& last = report.steps.back();
-        if (const auto* e = std::get_if<CallEmitted>(&event.what)) last.wrote = e->call;
-        last.paused = last.paused || std::holds_alternative<Trapped>(event.what);
-      }
-      has_delivery = has_delivery || is_delivery(event);
-      if (observer) observer(event);
+SimulatedWorld::SimulatedWorld(Session& session, Time start, const Serving& serving,
+                               SimulatedTool tool, EventObserver observer,
+                               std::span<const SimulatedInterrupt> interrupts)
+    : session_(&session),
+      start_(start),
+      serving_(serving),
+      tool_(std::move(tool)),
+      observer_(std::move(observer)),
+      interrupts_(interrupts) {
+  act_on_events(start);  // of what has opened the turn
+}
+
+void SimulatedWorld::act_on_events(Time now) {
+  for (const Event& event : session_->take_events()) {
+    if (const auto* dispatched = std::get_if<CallDispatched>(&event.what)) {
+      SimulatedReturn r = tool_(dispatched->call, session_->calls()[dispatched->call]);
+      agenda_.emplace(std::pair{now + r.duration, dispatched->call}, std::move(r.result));
+    } else if (const auto* cancelled = std::get_if<CallCancelled>(&event.what)) {
+      std::erase_if(agenda_, [&](const auto& e) { return e.first.second == cancelled->call; });
+    } else if (const auto* interrupt = std::get_if<InterruptDelivered>(&event.what)) {
+      if (interrupt->call) delivered_.push_back(*interrupt->call);
     }
-  };
-  act_on_events();  // of what has opened the turn
+    if (!report_.steps.empty()) {
+      SimulatedStep& last = report_.steps.back();
+      if (const auto* e = std::get_if<CallEmitted>(&event.what)) last.wrote = e->call;
+      last.paused = last.paused || std::holds_alternative<Trapped>(event.what);
+    }
+    has_delivery_ = has_delivery_ || is_delivery(event);
+    if (observer_) observer_(event);
+  }
+}
+
+std::optional<Time> SimulatedWorld::next() const {
+  std::optional<Time> next;
+  if (!agenda_.empty()) {
+    next = serving_.all_at_once ? agenda_.rbegin()->first.first : agenda_.begin()->first.first;
+  }
+  if (!interrupts_.empty()) {
+    const Time said = start_ + interrupts_.front().at;
+    next = next ? std::min(*next, said) : said;
+  }
+  return next;
+}
+
+Result<void> SimulatedWorld::hand_in(Time now, bool waits) {
+  while (!interrupts_.empty() && start_ + interrupts_.front().at <= now) {
+    if (std::holds_alternative<Done>(session_->step())) break;
+    const SimulatedInterrupt& said = interrupts_.front();
+    if (auto ok = session_->interrupt(said.source, said.text, now); !ok) return ok;
+    interrupts_ = interrupts_.subspan(1);
+    ++report_.said;
+    act_on_events(now);
+  }
+  if (serving_.all_at_once &&
+      (!waits || agenda_.empty() || agenda_.rbegin()->first.first > now)) {
+    return {};
+  }
+  while (!agenda_.empty() && agenda_.begin()->first.first <= now) {
+    auto due = agenda_.extract(agenda_.begin());
+    session_->completed(due.key().second, std::move(due.mapped()), now);
+    act_on_events(now);
+  }
+  return {};
+}
+
+void SimulatedWorld::stepped(Time begun, Time now, std::size_t position,
+                             std::span<const Token> tokens) {
+  report_.steps.push_back({.begun = begun,
+                           .took = now - begun,
+                           .is_new_request = std::exchange(has_delivery_, false),
+                           .took_in = std::exchange(delivered_, {}),
+                           .wrote = {}});
+  for (const Token token : tokens) {
+    // Tokens that break the protocol do not enter the context.
+    if (position < session_->context().size() && session_->context()[position] == token) {
+      report_.sampled.push_back(static_cast<std::int32_t>(position));
+    }
+    ++position;
+  }
+  act_on_events(now);
+}
+
+SimulationReport SimulatedWorld::report(Time end) && {
+  report_.end = end;
+  return std::move(report_);
+}
+
+Result<SimulationReport> simulate(Session& session, Engine& engine, SequenceId sequence, Time start,
+                                  const SimulationOptions& how, const SimulatedTool& tool,
+                                  const EventObserver& observer,
+                                  std::span<const SimulatedInterrupt> interrupts) {
+  SimulatedWorld world(session, start, how.serving, tool, observer, interrupts);
+  const Time origin = wall_time() - start;
+  Time now = start;
   while (true) {
     const Step step = session.step();
     if (std::holds_alternative<Done>(step)) break;
-    if (std::holds_alternative<Wait>(step)) {
-      if (agenda.empty()) {
-        return fail(ErrorCode::internal, "the session waits, but no call is running");
+    const bool waits = std::holds_alternative<Wait>(step);
+    if (waits) {
+      const auto next = world.next();
+      if (!next) return fail(ErrorCode::internal, "the session waits, but no call is running");
+      if (how.on_wall_clock) {
+        std::this_thread::sleep_until(std::chrono::steady_clock::time_point(*next + origin));
       }
-      Time next =
-          how.serving.all_at_once ? agenda.rbegin()->first.first : agenda.begin()->first.first;
-      if (!interrupts.empty()) next = std::min(next, start + interrupts.front().at);
-      now = std::max(now, next);
+      now = std::max(now, *next);
     } else {
       const auto& decode_step = std::get<Decode>(step);
       const Time begun = now;
-      if (has_delivery) {
+      if (world.has_delivery()) {
         now += how.serving.per_request;
         if (!how.serving.keeps_cache) {
           if (auto ok = forget(engine, sequence); !ok) return std::unexpected(ok.error());
@@ -113,41 +177,16 @@ Result<SimulationReport> simulate(
       now += how.measured ? decoded - from
                           : how.costs.per_token +
                                 how.costs.per_appended_token * static_cast<std::int64_t>(batch - 1);
-      std::size_t position = session.context().size();
+      if (how.on_wall_clock) now = decoded - origin;
+      const std::size_t position = session.context().size();
       session.decoded(*tokens, now);
       if (how.measured) now += wall_time() - decoded;
-      report.steps.push_back(
-          {.begun = begun, .took = now - begun, .is_new_request = has_delivery, .wrote = {}});
-      has_delivery = false;
-      for (const Token token : *tokens) {
-        // Tokens that break the protocol do not enter the context.
-        if (position < session.context().size() && session.context()[position] == token) {
-          report.sampled.push_back(static_cast<std::int32_t>(position));
-        }
-        ++position;
-      }
-      act_on_events();
+      world.stepped(begun, now, position, *tokens);
     }
-    while (!interrupts.empty() && start + interrupts.front().at <= now) {
-      if (std::holds_alternative<Done>(session.step())) break;
-      const auto said = session.interrupt(interrupts.front().source, interrupts.front().text, now);
-      if (!said) return std::unexpected(said.error());
-      interrupts = interrupts.subspan(1);
-      ++report.said;
-      act_on_events();
-    }
-    if (how.serving.all_at_once && (!std::holds_alternative<Wait>(step) || agenda.empty() ||
-                                    agenda.rbegin()->first.first > now)) {
-      continue;
-    }
-    while (!agenda.empty() && agenda.begin()->first.first <= now) {
-      auto due = agenda.extract(agenda.begin());
-      session.completed(due.key().second, std::move(due.mapped()), now);
-      act_on_events();
-    }
+    if (how.on_wall_clock) now = wall_time() - origin;
+    if (auto ok = world.hand_in(now, waits); !ok) return std::unexpected(ok.error());
   }
-  report.end = now;
-  return report;
+  return std::move(world).report(now);
 }
 
 }  // namespace asynclm
