@@ -114,14 +114,14 @@ def draw_load(result):
 
 # Ways of calling functions; what a picture does not name is grey.
 ARMS = {"sync-stateless": PINK, "sync-stateless-docs": PINK, "sync": BLUE, "sync-parallel": "#7570b3",
-        "eager": "#8c6d31", "async-naive": "#d55e00", "async-naive-cached": "#d55e00", "async": ORANGE,
-        "async+": GREEN}
+        "eager": "#8c6d31", "async-naive": "#d55e00", "async-naive-cached": "#d55e00", "naive-server": "#d55e00",
+        "naive-server-cached": "#d55e00", "async": ORANGE, "async-wall": ORANGE, "async+": GREEN}
 GREY = "#8b949e"
 
 
 def bars_of_arms(axes, table):
     """Median makespans as bars, with lines from the 10th to the 90th percentile."""
-    arms = table["arms"]
+    arms = [a for a in table["arms"] if "makespan_ms" in a]
     rows = range(len(arms))
     p50 = [a["makespan_ms"]["p50"] for a in arms]
     reach = [[a["makespan_ms"]["p50"] - a["makespan_ms"]["p10"] for a in arms],
@@ -138,7 +138,7 @@ def bars_of_arms(axes, table):
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.set(title=f"{table['workload']} ({table['samples']})", xlabel="ms")
-    axes.set_xlim(0, 1.15 * max(a["makespan_ms"]["p90"] for a in arms))
+    axes.set_xlim(0, 1.15 * max((a["makespan_ms"]["p90"] for a in arms), default=1))
 
 
 def draw_bars(tables, columns):
@@ -175,9 +175,9 @@ def draw_sweep(result):
         axes.plot(fine, [calls * (1 + r) / (calls + r) for r in fine], ":", color=ink, linewidth=1,
                   label=f"{calls:.1f} equal, independent calls")
         for i, arm in enumerate(points[0]["arms"]):
-            if arm["name"] == "sync":
+            over = [t["arms"][i].get("speed_up", {}).get("sync") for t in points]
+            if arm["name"] == "sync" or None in over:
                 continue
-            over = [t["arms"][i]["speed_up"]["sync"] for t in points]
             colour = ARMS.get(arm["name"], GREY)
             axes.plot(x, [o["median"] for o in over], "o-", color=colour, markersize=4, label=arm["name"])
             axes.fill_between(x, [o["low"] for o in over], [o["high"] for o in over], color=colour, alpha=0.2,
@@ -194,7 +194,7 @@ def draw_features(result):
     tables = result["ablation"]
     figure, grid = pyplot.subplots(1, len(tables), figsize=(5.6 * len(tables), 3.4), squeeze=False)
     for axes, table in zip(grid.flat, tables):
-        arms = [a for a in table["arms"] if a["name"] != "sync"]
+        arms = [a for a in table["arms"] if a["name"] != "sync" and "sync" in a.get("speed_up", {})]
         over = [a["speed_up"]["sync"] for a in arms]
         rows = range(len(arms))
         reach = [[o["median"] - o["low"] for o in over], [o["high"] - o["median"] for o in over]]
@@ -217,7 +217,7 @@ def draw_policies(result):
 
 
 def draw_timeline(result):
-    arms = result["timeline"]["arms"]
+    arms = [a for a in result["timeline"]["arms"] if a["is_right"]]
     heights = [len(a["calls"]) for a in arms]
     figure, grid = pyplot.subplots(len(arms), 1, figsize=(10, 0.17 * sum(heights) + 0.42 * len(arms) + 0.8), sharex=True,
                                    squeeze=False, gridspec_kw={"height_ratios": heights})
@@ -260,6 +260,8 @@ def pictures(result):
         found.pop("-arrivals", None)
     if all(t["workload"].startswith("arrivals") for t in result.get("latency", [])):
         found.pop("-latency", None)
+    if not any(a["is_right"] for a in result.get("timeline", {"arms": []})["arms"]):
+        found.pop("-timeline", None)  # the model has none of it right
     return found
 
 

@@ -4,12 +4,13 @@
 
 usage: results.py RESULT.json... > docs/results.md
 
-One section for each result. Pictures are shown that ./dev plot has made as docs/figures/bfcl-NAME,
-NAME being the result's setting, or its kind.
+One section for each result, those of real decoding first. Pictures are shown that ./dev plot has
+made as docs/figures/bfcl-NAME, NAME being the result's setting, or its kind.
 """
 
 import json
 import pathlib
+import statistics
 import sys
 
 FIGURES = pathlib.Path(__file__).parent / "figures"
@@ -25,17 +26,17 @@ INTRO = """# Results of `asynclm bench bfcl`
 
 The paper's experiments (section 6): recorded calls of the Berkeley Function Calling Leaderboard, which take the times of the data's table, in the paper's arms, in those that people use instead, and in ours. This page is written by `docs/results.py`; to make it again:
 ```
-for s in SETTINGS; do
-  ./dev asynclm bench bfcl --data DATA --setting $s --json > $s.json
-done
-PLOTpython3 docs/results.py RESULTS > docs/results.md
+COMMANDSpython3 docs/results.py RESULTS > docs/results.md
 ```
 `DATA` is a folder of JSON lines as `src/oracle/traces.h` describes them, or `bfcl_eval/data` of the leaderboard's repository, which has the workloads parallel, multi-step and multi-turn only, no results and no times.
 
 ## What is measured
-*Makespan*: from the moment at which the prompt is in the KV cache to the return of the last call (of several turns: their sum). The first prompt counts in no arm; what is computed again counts. The answer after the last return is the same in all arms and is left out. Each token passes through the real session, monitor included; what writes them is the oracle (`src/oracle/oracle.h`), so every arm makes the same calls with the same arguments, and the model's quality plays no part. It writes no line about each result, as the default model does: it only calls.
+*Makespan*: from the moment at which the prompt is in the KV cache to the return of the last call (of several turns: their sum). The first prompt counts in no arm; what is computed again counts. The answer after the last return is the same in all arms and is left out. Each token passes through the real session, monitor included.
 
-The tokens' time is of one of two kinds, and each section says which. *Simulated*: a decode step takes so long, and each token beyond one in it (prompts, results, forced tokens, drafts) so long; nothing depends on the machine, and the same command prints the same. *Forced*: a real engine computes each step and is kept to the oracle's tokens; a virtual clock moves by the time that this took.
+Who writes the tokens, and what they cost, is of one of three kinds, and each section says which.
+* *Simulated*: the oracle writes (`src/oracle/oracle.h`), so every arm makes the same calls with the same arguments, and the model's quality plays no part; it writes no line about each result, it only calls. A decode step takes so long, and each token beyond one in it (prompts, results, forced tokens, drafts) so long; nothing depends on the machine, and the same command prints the same.
+* *Forced*: the oracle writes, a real engine computes each step and is kept to its tokens; a virtual clock moves by the time that this took.
+* *Real*: the model writes what it wants, greedily. As in the paper its prompt lists the calls, in the arm's order, each with those that it comes after (`src/oracle/cheat_sheet.h`), or it does not (`--no-calls-in-prompt`). The clock is that of *forced*. A model makes mistakes: a run is *right* if it made each call once with a right name and right arguments, none before what it comes after, none besides, and ended by itself. Times are of right runs only, a speed-up is over the samples that are right in both arms, and how many these are stands beside it.
 
 | arm | |
 |---|---|
@@ -45,10 +46,14 @@ The tokens' time is of one of two kinds, and each section says which. *Simulated
 | `sync-parallel` | calls are collected until the model stops, run together, all awaited |
 | `eager` | the same, but each call starts when its block is written: the strongest ordinary practice |
 | `async-naive`, `async-naive-cached` | async by an API: each interrupt is a new request, without and with a cache of the prompt. Simulated: no real server is asked |
+| `naive-server`, `naive-server-cached` | the same with a real `llama-server` of the same model and threads, asked over HTTP: it streams tokens, a parser reads them and starts calls, and a result ends the stream and begins a new request with the whole context. Its prompt cache is used for the first prompt only, or for all. Kind real only |
 | `async` | the paper: interrupts in the same sequence, longest estimate first |
-| `async+` | futures, order, selective waits, forced tokens, drafts; longest remaining path first |
+| `async-wall` | the same on the server's clock (below). Kind real only |
+| `async+` | futures, order, selective waits, forced tokens, drafts, results only when the model pauses; longest remaining path first |
 
-*Bound*: for each run the fastest schedule of its calls with the times that it took to write each one, and in async+ with the forms by which a call is written before its predecessor returns. Exact by branch and bound up to 12 calls, else the critical-path bound. It counts no traps and nothing that taking in results costs: on a small model and a CPU that is much. Speed-ups are medians of ratios paired by sample, with 95 % intervals of the bootstrap.
+*Clocks.* In all arms but two the tools' times are added to a clock that moves by what decoding and the session take. A server works when it wants, so its arms have the machine's clock, and their tools are timers. That clock also has what the other leaves out: the system's delays in waking up. `async-wall` is `async` on that clock: what it takes beyond `async` is what the server's arms are charged for the clock and not for being a server, so they are fairly compared with `async-wall`, and with the others as far as that is near to `async`.
+
+*Bound*: for each right run the fastest schedule of its calls with the times that it took to write each one, and in async+ with the forms by which a call is written before its predecessor returns. Exact by branch and bound up to 12 calls, else the critical-path bound. No order of the same writing beats it. It counts no traps and nothing that taking in results costs. The second bound (*taking in*) also counts what cannot be helped of that: a result that a later call needs has to be in the context before that call is written, which keeps the model busy for as long as it did in this run; results that no call needs count nothing, since they could wait until all is written. Where results cost nothing to take in, and in async+, which names results instead of waiting for them, the two are the same. Speed-ups are medians of ratios paired by sample, with 95 % intervals of the bootstrap.
 """
 
 
@@ -62,7 +67,20 @@ def table(head, rows):
 
 
 def arm_of(entry, name):
-    return next((a for a in entry["arms"] if a["name"] == name), None)
+    """The arm, if any of its runs is right."""
+    return next((a for a in entry["arms"] if a["name"] == name and "makespan_ms" in a), None)
+
+
+def paired(entry, name, base):
+    """Makespans of two arms, of the samples that are right in both."""
+    arms = [next((a for a in entry["arms"] if a["name"] == n), None) for n in (name, base)]
+    if None in arms:
+        return []
+    return [(a, b) for a, b in zip(*(arm["makespans_ms"] for arm in arms)) if a is not None and b is not None]
+
+
+def name_of(result):
+    return result.get("setting", result["kind"])
 
 
 def picture(name, part):
@@ -97,19 +115,49 @@ def headline(entries):
                 continue
             over = arm["speed_up"]
             parallel = over.get("sync-parallel")
-            bound = arm.get("over_bound")
+            bounds = [arm.get(b) for b in ("over_bound", "over_bound_taking_in")]
             rows.append([entry["workload"], f"`{name}`"] +
                         [cell(over[b]) if b in over else "" for b in ("sync", "sync-stateless", "sync-stateless-docs")] +
-                        [f"{parallel['median']:.2f}, {parallel['worst']:.2f}" if parallel else "",
-                         f"{bound['p50']:.3f}, {bound['p90']:.3f}" if bound else ""])
+                        [f"{parallel['median']:.2f}, {parallel['worst']:.2f}" if parallel else ""] +
+                        [f"{b['p50']:.3f}, {b['p90']:.3f}" if b else "" for b in bounds])
     return table(["", "", "over sync", "over sync-stateless", "… with documents", "over sync-parallel: median, worst",
-                  "makespan / bound: p50, p90"], rows)
+                  "makespan / bound: p50, p90", "… taking in"], rows)
+
+
+def right_runs(entries):
+    """Of a model that decides: what it made of the calls."""
+    names = list(dict.fromkeys(a["name"] for e in entries for a in e["arms"]))
+    rows = []
+    for name in names:
+        row = [f"`{name}`"]
+        for entry in entries:
+            score = next((a["score"] for a in entry["arms"] if a["name"] == name), None)
+            row.append(f"{100 * score['exact_share']:.1f}, {100 * score['right_share']:.1f}, "
+                       f"{len(paired(entry, name, 'sync'))}" if score else "")
+        rows.append(row)
+    return table(["calls exact %, runs right %, samples right here and in sync"] +
+                 [f"{e['workload']} ({e['samples']})" for e in entries], rows)
+
+
+def clocks(entries):
+    """What the machine's clock adds, and what a server takes beyond that."""
+    rows = []
+    for entry in entries:
+        row = [entry["workload"]]
+        for name, base in (("async-wall", "async"), ("naive-server", "async-wall"), ("naive-server-cached", "async-wall")):
+            ratios = [a / b for a, b in paired(entry, name, base)]
+            row.append(f"{statistics.median(ratios):.2f} ({len(ratios)})" if ratios else "")
+        rows.append(row)
+    return table(["median of paired ratios (samples)", "async-wall over async", "naive-server over async-wall",
+                  "naive-server-cached over async-wall"], rows)
 
 
 def overhead(entry, kv_bytes):
     plain = arm_of(entry, "sync")
     rows = []
     for arm in entry["arms"]:
+        if "a_call" not in arm:
+            continue
         call = arm["a_call"]
         more = call["tokens"] - plain["a_call"]["tokens"]
         rows.append([f"`{arm['name']}`", f"{call['tokens']:.1f}", f"{call['protocol_tokens']:.1f}", f"{more:+.1f}",
@@ -117,6 +165,12 @@ def overhead(entry, kv_bytes):
                      f"{call['writing_ms']:.0f}"])
     return table(["a call, multi-step-parallel", "tokens", "of these protocol", "more than sync", "… KiB of KV cache",
                   "decode calls", "ms to write it"], rows)
+
+
+def over_random(entry, name):
+    """Time of an order over random's, of the samples that are right in both."""
+    times = paired(entry, name, "random")
+    return sum(a for a, _ in times) / sum(b for _, b in times) if times else None
 
 
 PAPER = [
@@ -145,9 +199,8 @@ def against_the_paper(results):
     orders = ["mode async: longest first over random order, time", "0.92"]
     for result in results:
         entry = next((e for e in result.get("policies", []) if e["workload"] == "multi-step-parallel"), None)
-        total = {a["name"]: sum(a["makespans_ms"]) for a in entry["arms"]} if entry else None
-        orders.append(f"{total['lpt'] / total['random']:.2f}" if total else "")
-    names = [r.get("setting", r["kind"]) for r in results]
+        orders.append(f"{over_random(entry, 'lpt'):.2f}" if entry and over_random(entry, "lpt") else "")
+    names = [name_of(r) for r in results]
     return ("## Beside the paper's figures\nThe paper's Sync sends a request for each call. What of its ratios is the repeated "
             "prompt is seen by what they are over: in each cell over `sync`, over `sync-stateless`, and, where a prompt's "
             "tokens cost something, over `sync-stateless-docs`. The other arms keep their cache in all of these.\n\n" +
@@ -167,11 +220,13 @@ def described(result):
                 f"{result['vocabulary']:,} tokens.")
     else:
         machine = result["machine"]
-        text = (f"Forced: {result['model']}, {result['library']}, {result['threads']} thread(s) of {machine['processor']} "
+        text = (f"{result['kind'].capitalize()}: {result['model']}, {result['library']}, {result['threads']} thread(s) of {machine['processor']} "
                 f"({machine['cores']} cores); load {machine['load_average']:.2f}, equal work took up to "
                 f"{machine['calibration_spread']:.2f} times as long.")
         if machine["is_loaded"]:
             text += " **The machine was loaded**: ratios of arms tell something, single times little."
+    if result.get("calls_in_prompt"):
+        text += " The prompts list the calls."
     if result["only_called_tools"]:
         text += " The prompts list only the functions that are called."
     if result["without"]:
@@ -180,13 +235,17 @@ def described(result):
 
 
 def section(result):
-    name = result.get("setting", result["kind"])
+    name = name_of(result)
     out = [f"## {'Setting' if 'setting' in result else 'Kind'} `{name}`\n\n{described(result)}\n"]
     entries = result.get("latency", [])
     whole = [e for e in entries if not e["workload"].startswith("arrivals")]
     arrivals = [e for e in entries if e["workload"].startswith("arrivals")]
     if whole:
         out += [headline(whole), latency(whole, "sync"), picture(name, "latency")]
+    if result["kind"] == "real" and entries:
+        out += ["### What the model made of the calls\n", right_runs(entries)]
+        if any(paired(e, "async-wall", "async") for e in entries):
+            out += ["### The server's clock\n", clocks(entries)]
     for entry in entries:
         if entry["skipped"]:
             out.append(f"Of {entry['workload']} {len(entry['skipped'])} sample(s) are left out in all arms; the first: `{entry['skipped'][0]}`\n")
@@ -203,17 +262,18 @@ def section(result):
         rows = []
         for entry in result["ablation"]:
             for arm in entry["arms"]:
-                if arm["name"] != "sync":
+                if arm["name"] != "sync" and "sync" in arm.get("speed_up", {}):
                     rows.append([entry["workload"], arm["name"], cell(arm["speed_up"]["sync"]),
                                  f"{arm['a_call']['writing_ms']:.0f}"])
         out += ["### Features of async+\n", table(["", "", "over sync", "ms to write a call"], rows), picture(name, "features")]
     if "policies" in result:
         rows = []
         for entry in result["policies"]:
-            mean = {a["name"]: sum(a["makespans_ms"]) / len(a["makespans_ms"]) for a in entry["arms"]}
             for arm in entry["arms"]:
-                rows.append([entry["workload"], arm["name"], f"{arm['makespan_ms']['p50']:.0f}",
-                             f"{mean[arm['name']] / mean['random']:.3f}",
+                over = over_random(entry, arm["name"])
+                if "over_bound" not in arm or over is None:
+                    continue
+                rows.append([entry["workload"], arm["name"], f"{arm['makespan_ms']['p50']:.0f}", f"{over:.3f}",
                              f"{arm['over_bound']['p50']:.3f}, {arm['over_bound']['p90']:.3f}"])
         out += ["### Orders of the calls, mode async\n",
                 table(["", "", "median ms", "mean over random's", "makespan / bound: p50, p90"], rows), picture(name, "policies")]
@@ -235,11 +295,21 @@ def main(paths):
                 raise ValueError("it is of another bench")
         except (OSError, ValueError, KeyError, TypeError) as error:
             sys.exit(f"results: {path} is not what asynclm bench bfcl prints with --json ({error!r})")
-    settings = " ".join(r["setting"] for r in results if "setting" in r)
-    names = " ".join(f"{r['setting']}.json" if "setting" in r else f"{r['kind']}.json" for r in results)
-    plots = [n for n in names.split() if picture(n.removesuffix(".json"), "latency")]
-    plot = "".join(f"./dev plot {n} docs/figures/bfcl-{n.removesuffix('.json')}\n" for n in plots)
-    print(INTRO.replace("SETTINGS", settings).replace("RESULTS", names).replace("PLOT", plot))
+    results.sort(key=lambda r: r["kind"] != "real")  # the others stay in their order
+    commands = ""
+    for result in results:
+        name = name_of(result)
+        options = {"simulated": f"--setting {name}", "forced": "--kind forced",
+                   "real": "--kind real"}[result["kind"]]
+        if "context" in result:
+            options += f" --context {result['context']}"
+        options += " --only-called" * result["only_called_tools"]
+        options += " --resume real.log" * (result["kind"] == "real")
+        commands += f"./dev asynclm bench bfcl --data DATA {options} --json > {name}.json\n"
+    for name in map(name_of, results):
+        if picture(name, "latency"):
+            commands += f"for kind in '' --png; do ./dev plot {name}.json docs/figures/bfcl-{name} $kind; done\n"
+    print(INTRO.replace("COMMANDS", commands).replace("RESULTS", " ".join(f"{name_of(r)}.json" for r in results)))
     print(against_the_paper(results))
     print("\n".join(section(r) for r in results), end="")
 

@@ -45,6 +45,18 @@ def run(*args, **options):
                           env=env, stdin=subprocess.DEVNULL, **options)
 
 
+def children_of(pid):
+    children = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # The name before it, in brackets, may have spaces.
+            if int(stat.read_text().rsplit(")", 1)[1].split()[1]) == pid:
+                children.append(stat.parent.name)
+        except OSError:  # it has ended
+            pass
+    return children
+
+
 class Terminal:
     """The program on a terminal of its own."""
 
@@ -876,6 +888,58 @@ class Benches(ModelTest):
         trace["messages"][0]["content"] = 300 * "play A and B "
         self.file("parallel.jsonl", json.dumps(trace) + "\n")
         self.assertUsageError(run("bench", *args, "--context", "256"), "no sample of parallel can be run", "256")
+
+    # What the default model was taught, and its functions.
+    KNOWN = {"id": "known_0",
+             "messages": [{"role": "user", "content": "Count the lines of harbour and measure the disk usage of train."}],
+             "functions": [{"name": name, "description": says, "parameters": {
+                 "type": "object", "properties": {parameter: {"type": "string"}}, "required": [parameter]}}
+                 for name, says, parameter in (("count_lines", "count the lines of a file", "path"),
+                                               ("disk_usage", "measure the disk usage of a folder", "folder"))],
+             "calls": [{"name": "count_lines", "args": {"path": "harbour"}},
+                       {"name": "disk_usage", "args": {"folder": "train"}}]}
+
+    def test_bfcl_real(self):
+        other = {**self.KNOWN, "id": "wrong_1",
+                 "calls": [{"name": "count_lines", "args": {"path": "ship"}}]}
+        data = self.file("parallel.jsonl", json.dumps(self.KNOWN) + "\n" + json.dumps(other) + "\n").parent
+        self.file("function_times_ms.json", '{"count_lines": 30, "disk_usage": 30}')
+        log = self.folder / "log"
+        args = ["bfcl", "--data", data, "--kind", "real", "--no-calls-in-prompt", "--context", "1024", "--workload", "parallel",
+                "--parts", "latency", "--arms", "sync,async,async-wall,naive-server", "--resume", log]
+        report, _ = self.measured(*args)
+        arms = {a["name"]: a for a in report["latency"][0]["arms"]}
+        for name, arm in arms.items():
+            self.assertEqual((arm["score"]["runs"], arm["score"]["right"]), (2, 1), name)
+            self.assertEqual([ms is None for ms in arm["makespans_ms"]], [False, True])
+            self.assertEqual(arm["speed_up"]["sync"]["samples"], 1)
+        self.assertGreaterEqual(arms["async"]["makespan_ms"]["p50"], 30)
+        self.assertIn("over_bound", arms["async"])
+        self.assertNotIn("over_bound", arms["naive-server"])
+        # Nothing is measured again: the same times.
+        again, said = self.measured(*args)
+        self.assertIn("2 samples are in", said)
+        self.assertEqual(again["latency"], report["latency"])
+        self.assertUsageError(run("bench", *args, "--seed", "2"), "seed: 1 there, 2 here")
+        self.assertUsageError(run("bench", *args[:-2], "--server", "/no/server"), "/no/server", "llama.cpp-tools")
+        table = run("bench", *args).stdout
+        self.assertIn("1/2", table)
+
+    def test_bfcl_stopped_leaves_no_server(self):
+        data = self.file("parallel.jsonl", "".join(json.dumps({**self.KNOWN, "id": f"known_{i}"}) + "\n" for i in range(200))).parent
+        self.file("function_times_ms.json", '{"count_lines": 200, "disk_usage": 200}')
+        args = ["bench", "bfcl", "--data", data, "--kind", "real", "--no-calls-in-prompt", "--context", "1024", "--workload", "parallel",
+                "--parts", "latency", "--arms", "naive-server", "--resume", self.folder / "log"]
+        process = subprocess.Popen([PROGRAM, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        end = time.monotonic() + 60
+        while not (servers := children_of(process.pid)) and time.monotonic() < end:
+            time.sleep(0.05)
+        self.assertEqual(len(servers), 1)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 1)
+        self.assertIn("--resume", said)
+        self.assertFalse(Path(f"/proc/{servers[0]}").exists())
 
     def test_bfcl_says_what_is_missing(self):
         self.assertUsageError(run("bench", "bfcl"), "--data")

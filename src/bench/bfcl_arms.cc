@@ -27,6 +27,8 @@ Result<void> switch_off(std::string_view feature, BfclArm& arm) {
     arm.fast_forward = false;
   } else if (feature == "drafts") {
     arm.drafts = false;
+  } else if (feature == "pauses") {
+    arm.delivery = Delivery::interrupt;
   } else if (feature == "path") {
     arm.policy = Policy::lpt;
   } else {

@@ -24,6 +24,7 @@ struct BfclArm {
   bool on_wall_clock = false;
   bool documents = false;  // the prompt has the whole function documents
   bool fast_forward = false, drafts = false;
+  Delivery delivery = Delivery::interrupt;  // of results
   OracleHabits habits{.reports = false};
   Policy policy = Policy::lpt;
   bool random_order = false;  // in place of the policy
@@ -77,18 +78,20 @@ inline constexpr std::array<BfclArm, 12> kBfclArms = {{
      .mode = Mode::async,
      .on_wall_clock = true},
     {.name = "async+",
-     .says = "futures, order, selective waits, fast-forward, drafts, longest path first",
+     .says = "futures, order, selective waits, fast-forward, drafts, results when the model pauses, "
+             "longest path first",
      .mode = Mode::async_plus,
      .fast_forward = true,
      .drafts = true,
+     .delivery = Delivery::when_idle,
      .policy = Policy::critical_path},
 }};
 
 [[nodiscard]] Result<BfclArm> find_bfcl_arm(std::string_view name);
 
 // What can be taken from async+.
-inline constexpr std::array<std::string_view, 6> kBfclFeatures = {"futures", "order",  "waits",
-                                                                  "forced",  "drafts", "path"};
+inline constexpr std::array<std::string_view, 7> kBfclFeatures = {
+    "futures", "order", "waits", "forced", "drafts", "pauses", "path"};
 [[nodiscard]] Result<void> switch_off(std::string_view feature, BfclArm& arm);
 
 }  // namespace asynclm::bench

@@ -59,13 +59,14 @@ BfclScore score_task(const Task& task, const Session& session, CallKey first, Bf
   }
   score.exact = static_cast<std::int64_t>(made.size());
   for (const auto& [call, key] : made) {
-    // In async+ the session itself holds back what was said to come later.
+    // A result that came while the block was written is delivered when the block ends. In async+
+    // the session itself holds back what was said to come later.
     const bool is_early = std::ranges::any_of(needs_of(*call), [&](std::size_t need) {
       const auto other = made.find(&task.calls[need]);
       if (other == made.end()) return true;
       const auto delivered = calls[other->second].delivered;
       return !std::ranges::contains(calls[key].needs, other->second) &&
-             !(delivered && *delivered <= *calls[key].emitted);
+             !(delivered && *delivered < *calls[key].emitted);
     });
     score.early += is_early ? 1 : 0;
   }

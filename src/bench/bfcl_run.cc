@@ -37,6 +37,7 @@ class SampleRun {
  public:
   SampleRun(BfclModel& model, const BfclSample& sample, const BfclArm& arm)
       : model_(model), sample_(sample), arm_(arm), tasks_(sample.sequence), how_(model.how) {
+    for (ToolSpec& tool : tasks_.tools) tool.delivery = arm.delivery;
     how_.on_wall_clock = arm.on_wall_clock;
     how_.serving = {.per_request = arm.requests ? model.per_request : Time{},
                     .keeps_cache = arm.keeps_cache,

@@ -33,6 +33,7 @@ using boost::system::error_code;
 constexpr std::chrono::seconds kLoadingTime{300};
 constexpr std::chrono::milliseconds kBetweenQuestions{20};
 constexpr std::chrono::seconds kEndingTime{2};
+constexpr std::chrono::milliseconds kNoticingTime{500};
 // The session's own limits come first.
 constexpr std::int32_t kRoomBeyondSession = 256;
 constexpr std::size_t kMaxServerOutput = 1 << 28;
@@ -203,9 +204,13 @@ struct CompletionClient::Impl {
     return stream;
   }
 
-  // What is wrong with a connection is mostly that the server has ended.
+  // What is wrong with a connection is mostly that the server has ended, which may be known a bit
+  // later.
   [[nodiscard]] Error because(Error error) {
-    if (!last_words) context.poll();
+    const auto end = std::chrono::steady_clock::now() + kNoticingTime;
+    if (context.stopped()) context.restart();
+    while (!last_words && context.run_one_until(end) > 0) {
+    }
     if (last_words) error.message = "the server has ended: " + *last_words;
     return error;
   }
@@ -320,6 +325,7 @@ LlamaServer::LlamaServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 LlamaServer::~LlamaServer() = default;
 
 CompletionClient& LlamaServer::client() { return impl_->client; }
+pid_t LlamaServer::pid() const { return impl_->process->pid(); }
 
 namespace {
 

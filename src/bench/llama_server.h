@@ -4,6 +4,8 @@
 // and begins a new one, whose prompt is the whole context. On the machine's clock, with real timers.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -61,6 +63,7 @@ class LlamaServer {
   LlamaServer& operator=(const LlamaServer&) = delete;
 
   [[nodiscard]] CompletionClient& client();
+  [[nodiscard]] pid_t pid() const;
 
  private:
   struct Impl;

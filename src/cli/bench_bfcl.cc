@@ -483,7 +483,8 @@ void add_bench_bfcl(CLI::App& bench, int& exit_code) {
   sub->add_option("--workload", command->workloads, "Which (default: all)")->delimiter(',');
   sub->add_option("--arms", command->arms, "Which (default: all)")->delimiter(',');
   sub->add_option("--without", command->without,
-                  "Features of async+ to switch off: futures, order, waits, forced, drafts, path")
+                  "Features of async+ to switch off: futures, order, waits, forced, drafts, pauses, "
+                  "path")
       ->delimiter(',');
   sub->add_option("--parts", command->parts, "Of latency, sweep, ablation, policies, timeline")
       ->delimiter(',')

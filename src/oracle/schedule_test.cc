@@ -109,6 +109,38 @@ TEST(Schedule, TheBestOrderIsTheFastestOfAll) {
   }
 }
 
+TEST(Schedule, OnlyResultsThatAreNeededHaveToBeTakenIn) {
+  const std::vector<PlannedCall> chain = {call(10, 50), call(10, 1, {0}), call(10, 1)};
+  const std::vector<Time> each(3, from_ms(7));
+  // The last call is written while the first one runs.
+  EXPECT_EQ(best_order(chain).makespan, from_ms(10 + 50 + 10 + 1));
+  EXPECT_EQ(best_order(with_taking_in(chain, each)).makespan, from_ms(10 + 50 + 7 + 10 + 1));
+  EXPECT_EQ(with_taking_in(chain, each).size(), 4U);
+}
+
+TEST(Schedule, AResultIsTakenInOnceAndWhileAnotherRuns) {
+  std::vector<PlannedCall> calls = {call(1, 10), call(1, 100), call(5, 1, {0, 1}), call(5, 1, {0})};
+  const std::vector<Time> taking_in = {from_ms(20), from_ms(30), {}, {}};
+  // The second call comes first. The result of the other, and the call that needs it alone, fit into
+  // its run.
+  EXPECT_EQ(best_order(with_taking_in(calls, taking_in)).makespan, from_ms(1 + 100 + 30 + 5 + 1));
+  // A call that names another one is left to start by itself.
+  calls[2].starts_after = std::exchange(calls[2].needs, {});
+  EXPECT_EQ(best_order(with_taking_in(calls, taking_in)).makespan,
+            best_order(calls).makespan);
+}
+
+TEST(Schedule, TakingInMakesNoOrderFaster) {
+  for (std::uint64_t seed = 0; seed < 100; ++seed) {
+    Random random(seed);
+    const auto calls = random_calls(random, random.between(1, 6));
+    const std::vector<Time> none(calls.size()), some(calls.size(), from_ms(random.between(1, 20)));
+    const Time plain = best_order(calls).makespan;
+    ASSERT_EQ(best_order(with_taking_in(calls, none)).makespan, plain) << seed;
+    ASSERT_GE(best_order(with_taking_in(calls, some)).makespan, plain) << seed;
+  }
+}
+
 TEST(Schedule, TwelveCallsAreFewEnough) {
   int proven = 0;
   for (std::uint64_t seed = 0; seed < 50; ++seed) {

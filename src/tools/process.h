@@ -45,6 +45,8 @@ class Process : public std::enable_shared_from_this<Process> {
   [[nodiscard]] static Result<std::shared_ptr<Process>> start(boost::asio::io_context& context,
                                                               Options options);
 
+  [[nodiscard]] pid_t pid() const { return pid_; }
+
   // Ends the whole group: SIGTERM, after 300 ms SIGKILL.
   void stop();
 
