@@ -142,6 +142,7 @@ def bars_of_arms(axes, table):
 
 
 def draw_bars(tables, columns):
+    columns = min(columns, len(tables))
     rows = -(-len(tables) // columns)
     height = 0.28 * max(len(t["arms"]) for t in tables) + 1.1
     figure, grid = pyplot.subplots(rows, columns, figsize=(5.2 * columns, height * rows), squeeze=False)

@@ -304,7 +304,11 @@ def main(paths):
         if "context" in result:
             options += f" --context {result['context']}"
         options += " --only-called" * result["only_called_tools"]
-        options += " --resume real.log" * (result["kind"] == "real")
+        if result["kind"] == "real":
+            options += " --no-calls-in-prompt" * (not result["calls_in_prompt"]) + " --resume real.log"
+        options += " --quick" * result["quick"]
+        if result.get("samples"):
+            options += f" --samples {result['samples']}"
         commands += f"./dev asynclm bench bfcl --data DATA {options} --json > {name}.json\n"
     for name in map(name_of, results):
         if picture(name, "latency"):

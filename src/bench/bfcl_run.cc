@@ -134,6 +134,7 @@ void SampleRun::note_steps(const SimulationReport& report) {
   for (std::size_t key = known; key < out_.calls.size(); ++key) {
     out_.calls[key].name = session_->calls()[key].name;
   }
+  for (const auto& [key, time] : report.started) out_.calls[key].started = time;
   std::optional<Time> begun;
   Time write{}, taking_in{};
   for (const SimulatedStep& step : report.steps) {
@@ -240,7 +241,6 @@ Result<void> SampleRun::run_task(const Task& task) {
     out_.writing += writes_[key];
     const TaskCall* const made = author_->call(key, call);
     if (made == nullptr || !call.dispatched || !call.delivered) continue;
-    times.started = *call.dispatched;
     times.returned = times.started + made->duration;
     times.delivered = *call.delivered;
     last = std::max(last, times.returned);

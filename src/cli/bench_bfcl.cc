@@ -157,7 +157,6 @@ Result<void> BenchBfclCommand::open_log() {
   if (!resume) return {};
   Json of_log = report_;
   of_log["data"] = data;
-  of_log["samples"] = options.samples;
   of_log["arms"] = arms;
   auto log = bench::BfclLog::open(*resume, of_log);
   if (!log) return std::unexpected(log.error());
@@ -434,6 +433,7 @@ int BenchBfclCommand::run() {
   report_["calls_in_prompt"] = bench_model_->calls_in_prompt;
   report_["seed"] = options.seed;
   report_["quick"] = quick;
+  if (!quick) report_["samples"] = options.samples;
   report_["only_called_tools"] = only_called;
   report_["without"] = without;
   if (auto ok = open_log(); !ok) return complain_bench("bfcl", ok.error());

@@ -38,7 +38,7 @@ double mean_of_call(const std::vector<BfclRun>& runs,
 // Microseconds are enough, and short.
 double rounded(double value) { return std::round(value * 1e3) / 1e3; }
 
-Json share(std::int64_t part, std::int64_t whole) {
+Json share_json(std::int64_t part, std::int64_t whole) {
   return whole == 0 ? Json() : Json(rounded(static_cast<double>(part) / static_cast<double>(whole)));
 }
 
@@ -58,8 +58,8 @@ Json score_json(const std::vector<BfclRun>& runs) {
   }
   return {{"runs", std::ssize(runs)},  {"right", right},      {"ended", ended},
           {"calls", sum.expected},     {"exact", sum.exact},  {"early", sum.early},
-          {"extra", sum.extra},        {"exact_share", share(sum.exact, sum.expected)},
-          {"right_share", share(right, std::ssize(runs))}};
+          {"extra", sum.extra},        {"exact_share", share_json(sum.exact, sum.expected)},
+          {"right_share", share_json(right, std::ssize(runs))}};
 }
 
 // Of one bound: the spread of the makespans over it.
@@ -143,7 +143,7 @@ Json bfcl_table(const BfclResults& results, const bench::BfclSource& source, std
       {"says", source.says},
       {"samples", results.samples.size()},
       {"skipped", results.skipped},
-      {"calls", share(static_cast<std::int64_t>(calls), std::ssize(results.samples))},
+      {"calls", share_json(static_cast<std::int64_t>(calls), std::ssize(results.samples))},
       {"running_ms", rounded(to_ms(running) / static_cast<double>(calls))},
       {"arms", Json::array()}};
   Json& ids = out["ids"] = Json::array();

@@ -70,6 +70,7 @@ void SimulatedWorld::act_on_events(Time now) {
     if (const auto* dispatched = std::get_if<CallDispatched>(&event.what)) {
       SimulatedReturn r = tool_(dispatched->call, session_->calls()[dispatched->call]);
       agenda_.emplace(std::pair{now + r.duration, dispatched->call}, std::move(r.result));
+      report_.started.emplace_back(dispatched->call, now);
     } else if (const auto* cancelled = std::get_if<CallCancelled>(&event.what)) {
       std::erase_if(agenda_, [&](const auto& e) { return e.first.second == cancelled->call; });
     } else if (const auto* interrupt = std::get_if<InterruptDelivered>(&event.what)) {

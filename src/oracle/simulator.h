@@ -71,6 +71,8 @@ struct SimulationReport {
   Time end{};                         // virtual time when the session was done
   std::vector<std::int32_t> sampled;  // positions in the context that the model wrote
   std::vector<SimulatedStep> steps;
+  // When calls began to run: behind what the session does in the step that wrote them.
+  std::vector<std::pair<CallKey, Time>> started;
   std::size_t said = 0;  // interrupts that came before the end
 };
 
