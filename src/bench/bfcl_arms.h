@@ -17,9 +17,10 @@ struct BfclArm {
   Mode mode = Mode::async;
   // Each delivery is a new request to a server, which may keep what it has computed, or not.
   bool requests = false, keeps_cache = true;
-  bool barrier = false;    // results are handed in together (Serving::all_at_once)
-  bool by_turns = false;   // what the user says waits for the end of the turn
-  // A real server (bench/llama_server.h) writes the tokens, `keeps_cache` says how; on a real clock.
+  bool barrier = false;   // results are handed in together (Serving::all_at_once)
+  bool by_turns = false;  // what the user says waits for the end of the turn
+  // A real server (bench/llama_server.h) writes the tokens, `keeps_cache` says how; on a real
+  // clock.
   bool asks_server = false;
   bool on_wall_clock = false;
   bool documents = false;  // the prompt has the whole function documents
@@ -78,8 +79,9 @@ inline constexpr std::array<BfclArm, 12> kBfclArms = {{
      .mode = Mode::async,
      .on_wall_clock = true},
     {.name = "async+",
-     .says = "futures, order, selective waits, fast-forward, drafts, results when the model pauses, "
-             "longest path first",
+     .says =
+         "futures, order, selective waits, fast-forward, drafts, results when the model pauses, "
+         "longest path first",
      .mode = Mode::async_plus,
      .fast_forward = true,
      .drafts = true,

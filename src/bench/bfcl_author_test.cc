@@ -48,8 +48,8 @@ BfclScore score_of(const Task& task, const std::string& written, Mode mode = Mod
   author.begin(task, *session, {});
   const auto tool = [&](CallKey key, const CallRecord& call) {
     const TaskCall* const right = author.call(key, call);
-    return SimulatedReturn{from_ms(10), right != nullptr ? right->result
-                                                         : CallResult{Outcome::failed, "unknown"}};
+    return SimulatedReturn{
+        from_ms(10), right != nullptr ? right->result : CallResult{Outcome::failed, "unknown"}};
   };
   const auto done = simulate(*session, engine, *id, Time{},
                              {.costs = {.per_token = from_ms(1), .per_appended_token = {}}}, tool);
@@ -59,7 +59,8 @@ BfclScore score_of(const Task& task, const std::string& written, Mode mode = Mod
 
 TEST(BfclScore, CallsOnceEachInAPossibleOrderAreRight) {
   const BfclScore right = score_of(
-      three_calls(), R"([CALL]c[HEAD]f(x="3")[END][CALL]a[HEAD]f(x="1")[END]|[CALL]b[HEAD]g(x="2")[END]|)");
+      three_calls(),
+      R"([CALL]c[HEAD]f(x="3")[END][CALL]a[HEAD]f(x="1")[END]|[CALL]b[HEAD]g(x="2")[END]|)");
   EXPECT_TRUE(right.is_right());
   EXPECT_EQ(right, (BfclScore{.expected = 3, .exact = 3}));
 }

@@ -116,14 +116,14 @@ Result<BfclLog> BfclLog::open(const std::string& path, const Json& options) {
       }
       if (const std::string other = differences(options, json.at("bfcl")); !other.empty()) {
         return fail(ErrorCode::invalid_argument,
-                    std::format("{} is of a bench with other options ({}); take another file",
-                                path, other));
+                    std::format("{} is of a bench with other options ({}); take another file", path,
+                                other));
       }
     }
   } catch (const Json::exception& problem) {
-    return fail(ErrorCode::invalid_argument,
-                std::format("{} is not a file that a bench can go on with: {}", path,
-                            problem.what()));
+    return fail(
+        ErrorCode::invalid_argument,
+        std::format("{} is not a file that a bench can go on with: {}", path, problem.what()));
   }
   std::error_code failed;
   if (text) std::filesystem::resize_file(path, whole, failed);

@@ -78,8 +78,7 @@ class SampleRun {
 };
 
 std::vector<double> SampleRun::ranks_of(const Task& task, Random& random) const {
-  const auto planned =
-      plan(task, tasks_.tools, model_.engine->vocabulary(), how_.costs.per_token);
+  const auto planned = plan(task, tasks_.tools, model_.engine->vocabulary(), how_.costs.per_token);
   std::vector<double> out = ranks(arm_.policy, task, tasks_.tools, planned);
   if (arm_.random_order) std::ranges::generate(out, [&] { return random.uniform(); });
   return out;
@@ -98,8 +97,8 @@ Result<Session> SampleRun::open() const {
         tokens += kMostOfTheCalls * call.write.count();
       }
     }
-    config.max_generated = static_cast<std::int32_t>(
-        std::min<std::int64_t>(tokens, config.max_generated));
+    config.max_generated =
+        static_cast<std::int32_t>(std::min<std::int64_t>(tokens, config.max_generated));
   }
   config.max_result_bytes = kEndlessContext;
   config.constrained = arm_.fast_forward || arm_.drafts;
@@ -158,9 +157,7 @@ void SampleRun::note_steps(const SimulationReport& report) {
 
 // Divides what a step took beyond others among the results that it took in, by their length.
 void SampleRun::note_taking_in(const SimulatedStep& step, Time took) {
-  const auto length = [&](CallKey key) {
-    return 1 + std::ssize(session_->calls()[key].result);
-  };
+  const auto length = [&](CallKey key) { return 1 + std::ssize(session_->calls()[key].result); };
   std::int64_t all = 0;
   for (const CallKey key : step.took_in) all += length(key);
   for (const CallKey key : step.took_in) out_.calls[key].taken_in = took * length(key) / all;
@@ -230,9 +227,9 @@ Result<void> SampleRun::run_task(const Task& task) {
       return fail(ErrorCode::internal, std::format("{}: {} did not return: {}", sample_.id,
                                                    calls[key].code, calls[key].result));
     }
-    return fail(ErrorCode::internal, std::format("{}: {} of {} calls were made, {} besides",
-                                                 sample_.id, score.exact, score.expected,
-                                                 score.extra));
+    return fail(ErrorCode::internal,
+                std::format("{}: {} of {} calls were made, {} besides", sample_.id, score.exact,
+                            score.expected, score.extra));
   }
   Time last = *start;
   for (CallKey key = first; key < calls.size(); ++key) {
@@ -324,8 +321,8 @@ Result<BfclRun> SampleRun::run(DraftPolicy& drafts, Random& random) {
   if (model_.decides) {
     author_ = std::make_unique<ModelAuthor>();
   } else {
-    auto oracle = std::make_unique<OracleAuthor>(Oracle(
-        vocabulary, *markers, tasks_.tools, arm_.policy, how_.costs.per_token, arm_.habits));
+    auto oracle = std::make_unique<OracleAuthor>(
+        Oracle(vocabulary, *markers, tasks_.tools, arm_.policy, how_.costs.per_token, arm_.habits));
     next = [this, &teacher = *oracle] { return teacher.next(*session_); };
     author_ = std::move(oracle);
   }

@@ -4,10 +4,11 @@
 // What moves the clock is the model's kind. `simulated`: given costs of a token. `forced`: the time
 // that a real engine and the session take for each step, the tokens being the oracle's. `real`: the
 // same, and the tokens are the model's own, which can be wrong. In all of them the tools' times are
-// simulated, and added to the clock. A real clock with tools that sleep would measure the same steps
-// and add the system's delays in waking up; with it, two runs would not have the same function
-// times, and a sample would take ten times as long to run. Arms that ask a server have a real clock
-// all the same, since nobody knows when a server works; `async-wall` says what that clock adds.
+// simulated, and added to the clock. A real clock with tools that sleep would measure the same
+// steps and add the system's delays in waking up; with it, two runs would not have the same
+// function times, and a sample would take ten times as long to run. Arms that ask a server have a
+// real clock all the same, since nobody knows when a server works; `async-wall` says what that
+// clock adds.
 #pragma once
 
 #include <cstdint>
@@ -82,10 +83,10 @@ struct BfclRun {
   std::vector<BfclCall> calls;
 };
 
-// `drafts`: of this arm. `random`: for an arm of random order. Where the model decides, the run ends
-// with the first turn that is not right. Errors: internal, if the oracle's tokens are not taken as
-// its calls (the schema or the grammar does not allow them); unsupported, if the arm asks a server
-// and there is none; whatever the engine or the server says.
+// `drafts`: of this arm. `random`: for an arm of random order. Where the model decides, the run
+// ends with the first turn that is not right. Errors: internal, if the oracle's tokens are not
+// taken as its calls (the schema or the grammar does not allow them); unsupported, if the arm asks
+// a server and there is none; whatever the engine or the server says.
 [[nodiscard]] Result<BfclRun> run_bfcl(BfclModel& model, const BfclSample& sample,
                                        const BfclArm& arm, DraftPolicy& drafts, Random& random);
 

@@ -172,8 +172,7 @@ TEST(BfclRun, InAsyncPlusResultsWaitUntilTheModelPauses) {
   constexpr SimulationCosts kAll{.per_token = from_ms(1), .per_appended_token = from_ms(1)};
   const std::vector<std::string> slow = {"forced", "drafts"};
   const BfclRun later = run("async+", sample, quick_model(kAll), slow);
-  const BfclRun at_once =
-      run("async+", sample, quick_model(kAll), {"forced", "drafts", "pauses"});
+  const BfclRun at_once = run("async+", sample, quick_model(kAll), {"forced", "drafts", "pauses"});
   EXPECT_EQ(later.makespan, from_ms(12 + 12 + 12 + 1));
   EXPECT_GT(at_once.makespan, later.makespan);
 }
@@ -220,11 +219,12 @@ BfclSample known_to_nano() {
       .user = "Count the lines of harbour and measure the disk usage of train.",
       .calls = {call("count_lines", "path", "harbour"), call("disk_usage", "folder", "train")},
       .say = {}};
-  return {.id = "known",
-          .sequence = {.tools = {tool("count_lines", "count the lines of a file", "path"),
-                                 tool("disk_usage", "measure the disk usage of a folder", "folder")},
-                       .tasks = {std::move(task)}},
-          .documents = {}};
+  return {
+      .id = "known",
+      .sequence = {.tools = {tool("count_lines", "count the lines of a file", "path"),
+                             tool("disk_usage", "measure the disk usage of a folder", "folder")},
+                   .tasks = {std::move(task)}},
+      .documents = {}};
 }
 
 BfclModel nano_by_itself() {

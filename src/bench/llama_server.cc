@@ -262,7 +262,7 @@ Result<SimulationReport> CompletionClient::run(Session& session, Time start, boo
   const auto origin = std::chrono::steady_clock::now() - start;
   OpenStream stream;
   std::size_t known = 0;  // the stream's next token follows so many tokens of the context
-  Time last = start;  // when the last token came, or the model could go on
+  Time last = start;      // when the last token came, or the model could go on
   while (true) {
     const Step step = session.step();
     if (std::holds_alternative<Done>(step)) break;
@@ -291,8 +291,10 @@ Result<SimulationReport> CompletionClient::run(Session& session, Time start, boo
         world.stepped(last, now, known, {&*token, 1});
         last = now;
         // Where the session has put in something else, this stream goes on from the wrong place.
-        if (context.size() == known + 1 && context.back() == *token) ++known;
-        else stream.reset();
+        if (context.size() == known + 1 && context.back() == *token)
+          ++known;
+        else
+          stream.reset();
       } else if (stream.get()->ended()) {
         stream.reset();
         return fail(ErrorCode::limit_exceeded, "the server's context is full");
@@ -378,9 +380,9 @@ Result<std::unique_ptr<LlamaServer>> LlamaServer::start(const LlamaServerOptions
        .on_result = [&client](const CallResult& result) { client.last_words = result.text; },
        .on_gone = [&gone = impl->is_gone] { gone = true; }});
   if (!process) {
-    return fail(ErrorCode::not_found,
-                process.error().message +
-                    " (Debian: llama.cpp-tools; --server names another program)");
+    return fail(
+        ErrorCode::not_found,
+        process.error().message + " (Debian: llama.cpp-tools; --server names another program)");
   }
   impl->is_gone = false;
   impl->process = std::move(*process);
@@ -388,13 +390,12 @@ Result<std::unique_ptr<LlamaServer>> LlamaServer::start(const LlamaServerOptions
   while (!is_ready(*port)) {
     client.context.run_for(kBetweenQuestions);
     if (client.last_words) {
-      return fail(ErrorCode::io, std::format("'{}' ended while it loaded {}: {}",
-                                                 options.program, options.model_path,
-                                                 *client.last_words));
+      return fail(ErrorCode::io, std::format("'{}' ended while it loaded {}: {}", options.program,
+                                             options.model_path, *client.last_words));
     }
     if (std::chrono::steady_clock::now() > end) {
       return fail(ErrorCode::io, std::format("'{}' has not loaded {} in {} s", options.program,
-                                                 options.model_path, kLoadingTime.count()));
+                                             options.model_path, kLoadingTime.count()));
     }
   }
   return std::unique_ptr<LlamaServer>(new LlamaServer(std::move(impl)));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Asynchronous calls by the means that a server of completions has (the paper's Async-Naive): a real
-// llama-server writes, a parser reads its stream and starts calls, and each result ends the stream
-// and begins a new one, whose prompt is the whole context. On the machine's clock, with real timers.
+// Asynchronous calls by the means that a server of completions has (the paper's Async-Naive): a
+// real llama-server writes, a parser reads its stream and starts calls, and each result ends the
+// stream and begins a new one, whose prompt is the whole context. On the machine's clock, with real
+// timers.
 #pragma once
 
 #include <sys/types.h>

@@ -89,7 +89,10 @@ class ScriptedServer {
       }
       std::string piece;
       quick_vocabulary().append_piece(token, piece);
-      event({{"content", piece}, {"tokens", {token}}, {"stop", false}, {"tokens_predicted", ++count}});
+      event({{"content", piece},
+             {"tokens", {token}},
+             {"stop", false},
+             {"tokens_predicted", ++count}});
     }
     event({{"content", ""},
            {"tokens", Json::array()},
@@ -142,7 +145,8 @@ TEST(CompletionClient, AResultEndsTheStreamAndBeginsOneWithTheWholeContext) {
   EXPECT_EQ(first["prompt"].get<std::vector<Token>>(), prompt);
   EXPECT_TRUE(first["cache_prompt"].get<bool>()) << "the first prompt counts in no arm";
   EXPECT_FALSE(second["cache_prompt"].get<bool>());
-  const std::string context = spelled(quick_vocabulary(), second["prompt"].get<std::vector<Token>>());
+  const std::string context =
+      spelled(quick_vocabulary(), second["prompt"].get<std::vector<Token>>());
   EXPECT_TRUE(context.contains("[END]abc[INTR]")) << context;
   EXPECT_TRUE(context.contains("one")) << context;
   ASSERT_EQ(session.calls().size(), 1U);
@@ -158,7 +162,8 @@ TEST(CompletionClient, AResultEndsTheStreamAndBeginsOneWithTheWholeContext) {
 TEST(CompletionClient, APausedModelWaitsWithoutARequest) {
   int asked = 0;
   ScriptedServer server([&](const Json&) {
-    return ++asked == 1 ? spelled_tokens(R"([CALL]a[HEAD]f(x="1")[END][TRAP])") : std::vector<Token>{};
+    return ++asked == 1 ? spelled_tokens(R"([CALL]a[HEAD]f(x="1")[END][TRAP])")
+                        : std::vector<Token>{};
   });
   CompletionClient client(server.port(), quick_vocabulary());
   Session session = open_session();
@@ -210,9 +215,9 @@ TEST(CompletionClient, WhatAServerSaysInsteadOfTokensIsAnError) {
   EXPECT_TRUE(said_of("").contains("the server: "));
   EXPECT_TRUE(said_of("never heard of HTTP\n\n").contains("the server: "));
   // A token is missing, and the text does not say which.
-  EXPECT_TRUE(said_of(stream(
-                  R"({"content":"abc","tokens":[98],"stop":false,"tokens_predicted":2})"))
-                  .contains("leaves out tokens"));
+  EXPECT_TRUE(
+      said_of(stream(R"({"content":"abc","tokens":[98],"stop":false,"tokens_predicted":2})"))
+          .contains("leaves out tokens"));
 }
 
 TEST(CompletionClient, PartsOfACharacterAreReadFromItsText) {

@@ -143,11 +143,9 @@ Result<void> BenchBfclCommand::open_server() {
   const auto chosen = chosen_arms();
   if (!chosen) return std::unexpected(chosen.error());
   if (kind != "real" || std::ranges::none_of(*chosen, &bench::BfclArm::asks_server)) return {};
-  auto started = bench::LlamaServer::start({.program = server,
-                                            .model_path = model_path_,
-                                            .context_tokens = context,
-                                            .threads = threads},
-                                           bench_model_->engine->vocabulary());
+  auto started = bench::LlamaServer::start(
+      {.program = server, .model_path = model_path_, .context_tokens = context, .threads = threads},
+      bench_model_->engine->vocabulary());
   if (!started) return std::unexpected(started.error());
   bench_model_->server = std::move(*started);
   return {};
@@ -296,7 +294,8 @@ Result<void> BenchBfclCommand::run_sweep(const bench::BfclSource& source) {
   const auto chosen = find_arms({"sync", "sync-parallel", "eager", "async", "async+"});
   const auto plain = find_arms({"sync"});
   if (!chosen) return std::unexpected(chosen.error());
-  const auto base = run_arms(std::format("{}, time to write a call", source.name), *workload, *plain);
+  const auto base =
+      run_arms(std::format("{}, time to write a call", source.name), *workload, *plain);
   if (!base) return std::unexpected(base.error());
   Time writing{}, running{};
   for (const bench::BfclRun& one : base->runs.front()) {
@@ -441,8 +440,9 @@ int BenchBfclCommand::run() {
   if (auto ok = open_server(); !ok) return complain_bench("bfcl", ok.error());
   if (auto ok = run_parts(); !ok) {
     if (ok.error().code != ErrorCode::cancelled) return complain_bench("bfcl", ok.error());
-    std::cerr << (resume ? std::format("asynclm bench bfcl: stopped; --resume {} goes on\n", *resume)
-                         : "asynclm bench bfcl: stopped; with --resume FILE it could go on\n");
+    std::cerr << (resume
+                      ? std::format("asynclm bench bfcl: stopped; --resume {} goes on\n", *resume)
+                      : "asynclm bench bfcl: stopped; with --resume FILE it could go on\n");
     return kExitFailed;
   }
   if (json) std::cout << dump_json(report_) << '\n';
@@ -482,9 +482,10 @@ void add_bench_bfcl(CLI::App& bench, int& exit_code) {
       ->capture_default_str();
   sub->add_option("--workload", command->workloads, "Which (default: all)")->delimiter(',');
   sub->add_option("--arms", command->arms, "Which (default: all)")->delimiter(',');
-  sub->add_option("--without", command->without,
-                  "Features of async+ to switch off: futures, order, waits, forced, drafts, pauses, "
-                  "path")
+  sub->add_option(
+         "--without", command->without,
+         "Features of async+ to switch off: futures, order, waits, forced, drafts, pauses, "
+         "path")
       ->delimiter(',');
   sub->add_option("--parts", command->parts, "Of latency, sweep, ablation, policies, timeline")
       ->delimiter(',')

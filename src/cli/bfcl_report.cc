@@ -39,7 +39,8 @@ double mean_of_call(const std::vector<BfclRun>& runs,
 double rounded(double value) { return std::round(value * 1e3) / 1e3; }
 
 Json share_json(std::int64_t part, std::int64_t whole) {
-  return whole == 0 ? Json() : Json(rounded(static_cast<double>(part) / static_cast<double>(whole)));
+  return whole == 0 ? Json()
+                    : Json(rounded(static_cast<double>(part) / static_cast<double>(whole)));
 }
 
 Json spread_json(const std::vector<double>& values) {
@@ -56,9 +57,14 @@ Json score_json(const std::vector<BfclRun>& runs) {
     right += run.score.is_right() ? 1 : 0;
     ended += run.score.ended ? 1 : 0;
   }
-  return {{"runs", std::ssize(runs)},  {"right", right},      {"ended", ended},
-          {"calls", sum.expected},     {"exact", sum.exact},  {"early", sum.early},
-          {"extra", sum.extra},        {"exact_share", share_json(sum.exact, sum.expected)},
+  return {{"runs", std::ssize(runs)},
+          {"right", right},
+          {"ended", ended},
+          {"calls", sum.expected},
+          {"exact", sum.exact},
+          {"early", sum.early},
+          {"extra", sum.extra},
+          {"exact_share", share_json(sum.exact, sum.expected)},
           {"right_share", share_json(right, std::ssize(runs))}};
 }
 
@@ -138,14 +144,13 @@ std::pair<std::size_t, Time> work_of(const BfclResults& results) {
 
 Json bfcl_table(const BfclResults& results, const bench::BfclSource& source, std::uint64_t seed) {
   const auto [calls, running] = work_of(results);
-  Json out = {
-      {"workload", source.name},
-      {"says", source.says},
-      {"samples", results.samples.size()},
-      {"skipped", results.skipped},
-      {"calls", share_json(static_cast<std::int64_t>(calls), std::ssize(results.samples))},
-      {"running_ms", rounded(to_ms(running) / static_cast<double>(calls))},
-      {"arms", Json::array()}};
+  Json out = {{"workload", source.name},
+              {"says", source.says},
+              {"samples", results.samples.size()},
+              {"skipped", results.skipped},
+              {"calls", share_json(static_cast<std::int64_t>(calls), std::ssize(results.samples))},
+              {"running_ms", rounded(to_ms(running) / static_cast<double>(calls))},
+              {"arms", Json::array()}};
   Json& ids = out["ids"] = Json::array();
   for (const bench::BfclSample* sample : results.samples) ids.push_back(sample->id);
   for (std::size_t arm = 0; arm < results.arms.size(); ++arm) {
@@ -184,9 +189,9 @@ std::string bfcl_text(std::string_view title, const Json& table) {
       table["running_ms"].get<double>(), "", "right", "p10 ms", "p50", "p90", "over sync", "(95 %)",
       "over bound", "tok/call");
   for (const Json& arm : table["arms"]) {
-    out += std::format("  {:<20}{:>8}", arm["name"].get<std::string>(),
-                       std::format("{}/{}", arm["score"]["right"].get<int>(),
-                                   arm["score"]["runs"].get<int>()));
+    out += std::format(
+        "  {:<20}{:>8}", arm["name"].get<std::string>(),
+        std::format("{}/{}", arm["score"]["right"].get<int>(), arm["score"]["runs"].get<int>()));
     if (!arm.contains("makespan_ms")) {
       out += std::format("  {} of {} calls exact\n", arm["score"]["exact"].get<int>(),
                          arm["score"]["calls"].get<int>());
@@ -202,11 +207,10 @@ std::string bfcl_text(std::string_view title, const Json& table) {
     if (arm.contains("over_bound")) {
       bound = std::format("{:.3f}", arm["over_bound"]["p50"].get<double>());
     }
-    out += std::format("{:>9.0f}{:>9.0f}{:>9.0f}{}{:>12}{:>10.1f}\n",
-                       arm["makespan_ms"]["p10"].get<double>(),
-                       arm["makespan_ms"]["p50"].get<double>(),
-                       arm["makespan_ms"]["p90"].get<double>(), over, bound,
-                       arm["a_call"]["tokens"].get<double>());
+    out += std::format(
+        "{:>9.0f}{:>9.0f}{:>9.0f}{}{:>12}{:>10.1f}\n", arm["makespan_ms"]["p10"].get<double>(),
+        arm["makespan_ms"]["p50"].get<double>(), arm["makespan_ms"]["p90"].get<double>(), over,
+        bound, arm["a_call"]["tokens"].get<double>());
   }
   if (!table["skipped"].empty()) {
     out += std::format("  {} samples left out; the first: {}\n", table["skipped"].size(),

@@ -42,9 +42,9 @@ struct PlannedCall {
 // No order is faster than this.
 [[nodiscard]] Time makespan_bound(std::span<const PlannedCall> calls);
 
-// The same calls where taking in the result of call i takes the writer `taking_in[i]`, before it can
-// write what needs that result. A result that no call needs costs nothing: it can wait until all is
-// written.
+// The same calls where taking in the result of call i takes the writer `taking_in[i]`, before it
+// can write what needs that result. A result that no call needs costs nothing: it can wait until
+// all is written.
 [[nodiscard]] std::vector<PlannedCall> with_taking_in(std::span<const PlannedCall> calls,
                                                       std::span<const Time> taking_in);
 

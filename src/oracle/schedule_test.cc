@@ -121,13 +121,12 @@ TEST(Schedule, OnlyResultsThatAreNeededHaveToBeTakenIn) {
 TEST(Schedule, AResultIsTakenInOnceAndWhileAnotherRuns) {
   std::vector<PlannedCall> calls = {call(1, 10), call(1, 100), call(5, 1, {0, 1}), call(5, 1, {0})};
   const std::vector<Time> taking_in = {from_ms(20), from_ms(30), {}, {}};
-  // The second call comes first. The result of the other, and the call that needs it alone, fit into
-  // its run.
+  // The second call comes first. The result of the other, and the call that needs it alone, fit
+  // into its run.
   EXPECT_EQ(best_order(with_taking_in(calls, taking_in)).makespan, from_ms(1 + 100 + 30 + 5 + 1));
   // A call that names another one is left to start by itself.
   calls[2].starts_after = std::exchange(calls[2].needs, {});
-  EXPECT_EQ(best_order(with_taking_in(calls, taking_in)).makespan,
-            best_order(calls).makespan);
+  EXPECT_EQ(best_order(with_taking_in(calls, taking_in)).makespan, best_order(calls).makespan);
 }
 
 TEST(Schedule, TakingInMakesNoOrderFaster) {

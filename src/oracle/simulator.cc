@@ -107,8 +107,7 @@ Result<void> SimulatedWorld::hand_in(Time now, bool waits) {
     ++report_.said;
     act_on_events(now);
   }
-  if (serving_.all_at_once &&
-      (!waits || agenda_.empty() || agenda_.rbegin()->first.first > now)) {
+  if (serving_.all_at_once && (!waits || agenda_.empty() || agenda_.rbegin()->first.first > now)) {
     return {};
   }
   while (!agenda_.empty() && agenda_.begin()->first.first <= now) {
