@@ -46,7 +46,10 @@ class DictatedTasks {
   DictatedTasks(const WordList& words, Random& random) : words_(words), random_(random) {}
 
   TaskSequence sequence() {
-    const int tools = random_.between(1, random_.between(1, 8));
+    // Many tool lists are of a few programs whose every tool says what it belongs to.
+    const bool is_long = random_.chance(0.35);
+    if (is_long) belongs_ = sentence(30) + " ";
+    const int tools = is_long ? random_.between(4, 10) : random_.between(1, random_.between(1, 8));
     while (std::ssize(out_.tools) < tools) add_tool();
     const int turns = random_.chance(0.75) ? 1 : random_.between(2, 3);
     for (int i = 0; i < turns; ++i) out_.tasks.push_back(task());
@@ -232,7 +235,8 @@ class DictatedTasks {
     ToolSpec tool;
     tool.name = name(4);
     if (!names_.insert(tool.name).second) return;
-    tool.description = sentence(random_.chance(0.3) ? 30 : 10);
+    if (!belongs_.empty() && random_.chance(0.2)) belongs_ = sentence(30) + " ";
+    tool.description = belongs_ + sentence(random_.chance(0.3) ? 30 : 10);
     tool.estimate = std::chrono::milliseconds(static_cast<int>(random_.log_uniform(10, 1000)));
     Json properties = Json::object();
     Json required = Json::array();
@@ -328,6 +332,7 @@ class DictatedTasks {
   Random& random_;
   TaskSequence out_;
   std::vector<std::vector<TypedParameter>> parameters_;  // of the tools
+  string belongs_;  // the beginning of descriptions, if they have one
   std::unordered_set<string> names_;
   std::unordered_set<string> codes_;  // of the calls
 };
