@@ -80,7 +80,8 @@ def paired(entry, name, base):
 
 
 def name_of(result):
-    return result.get("setting", result["kind"])
+    workloads = {entry["workload"] for entry in result.get("latency", [])}
+    return result.get("setting", "-".join([result["kind"], *(workloads if len(workloads) == 1 else ())]))
 
 
 def picture(name, part):
@@ -305,7 +306,9 @@ def main(paths):
             options += f" --context {result['context']}"
         options += " --only-called" * result["only_called_tools"]
         if result["kind"] == "real":
-            options += " --no-calls-in-prompt" * (not result["calls_in_prompt"]) + " --resume real.log"
+            options += " --no-calls-in-prompt" * (not result["calls_in_prompt"]) + f" --resume {name}.log"
+            options += " --model models/asynclm-nano-cheat-sheet.gguf --parts latency"
+            options += f" --workload {','.join(e['workload'] for e in result['latency'])}"
         options += " --quick" * result["quick"]
         if result.get("samples"):
             options += f" --samples {result['samples']}"
