@@ -11,20 +11,21 @@ import json
 import math
 import sys
 
-INTRO = """# Accuracy of the default model
+INTRO = """# Accuracy of the models
 
 Our version of the paper's Table 1: how often calls are right in each mode. This page is written by `docs/accuracy.py`; to make it again:
 ```
-A="--threads 1 --mode sync,sync-parallel,async,async+ --json"
-for l in 1 2 3 4 5 6; do ./dev asynclm eval --tasks TASKS --level $l $A > level$l.json; done
-for f in parallel v3_multi_step_parallel; do
-  T="--traces DATA/$f.jsonl --only DATA/eval_sets.json#IDS --only-called --tasks RECORDED --ctx 4096 --max-tokens 2000"
-  ./dev asynclm eval $T --calls-in-prompt $A > $f-given.json
-  ./dev asynclm eval $T $A > $f.json
+A="--model MODEL --threads 1 --mode sync,sync-parallel,async,async+ --json"
+for l in 1 2 3 4 5 6; do ./dev asynclm eval --tasks TASKS --level $l --max-tokens 1500 $A > level$l.json; done
+for f in parallel:parallel_400_mixed v3_multi_step_parallel:multi_step_parallel_200; do
+  n=${f%%:*}
+  T="--traces DATA/$n.jsonl --only DATA/eval_sets.json#/split/eval_600/${f##*:} --only-called --tasks RECORDED --ctx 4096 --max-tokens 2000"
+  ./dev asynclm eval $T --calls-in-prompt $A > $n-given.json
+  [ $n = parallel ] && ./dev asynclm eval $T $A > $n.json
 done
 python3 docs/accuracy.py NAME=level1.json … > docs/accuracy.md
 ```
-`DATA` holds recorded calls of the Berkeley Function Calling Leaderboard as JSON lines (`src/oracle/traces.h`).
+`MODEL` is one of the files of `models/`; *default* is `asynclm-nano.gguf`, *cheat-sheet* `asynclm-nano-cheat-sheet.gguf` (`models/README.md`). `DATA` holds recorded calls of the Berkeley Function Calling Leaderboard as JSON lines (`src/oracle/traces.h`).
 
 The real engine decodes, greedily; tools take virtual time, so the same command prints the same. *Calls* are right whose name and arguments are those of an expected call (for recorded calls: one of the accepted values); a wrong call also counts as one too many. *Runs* are right with all calls right, none before what it needs, the answer right, and an end. Words of the tasks were never seen in training.
 """

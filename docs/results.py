@@ -245,6 +245,13 @@ def section(result):
         out += [headline(whole), latency(whole, "sync"), picture(name, "latency")]
     if result["kind"] == "real" and entries:
         out += ["### What the model made of the calls\n", right_runs(entries)]
+        few = [f"{e['workload']}: {n}" for e in entries if (n := len(paired(e, "async", "sync"))) < 5]
+        if few:
+            out.append(f"**Too few samples are right in both async and sync to say anything about speed** ({', '.join(few)}).\n")
+        out.append("`async+` gains little over `async` here, where it is to gain most: what is forced or drafted saves decode calls, "
+                   "but on a CPU a token in a batch costs nearly as much as one by itself. With a GPU's costs it is nearly free (the "
+                   "settings below). What is wrong is mostly text that the model copies wrongly; it is a model of three million parameters, and "
+                   "the next step is a larger one. Only what is right counts in the times.\n")
         if any(paired(e, "async-wall", "async") for e in entries):
             out += ["### The server's clock\n", clocks(entries)]
     for entry in entries:
@@ -309,6 +316,7 @@ def main(paths):
             options += " --no-calls-in-prompt" * (not result["calls_in_prompt"]) + f" --resume {name}.log"
             options += " --model models/asynclm-nano-cheat-sheet.gguf --parts latency"
             options += f" --workload {','.join(e['workload'] for e in result['latency'])}"
+            options += f" --arms {','.join(arm['name'] for arm in result['latency'][0]['arms'])}"
         options += " --quick" * result["quick"]
         if result.get("samples"):
             options += f" --samples {result['samples']}"
