@@ -44,4 +44,8 @@ bool accepts(const Json& accept, const Json& arguments) {
   return true;
 }
 
+bool accepts(const Json& accept, const Json& right, const Json& arguments) {
+  return accept.is_null() ? right == arguments : accepts(accept, arguments);
+}
+
 }  // namespace asynclm

@@ -12,4 +12,7 @@ namespace asynclm {
 // the signs ,./-_*^'" ; numbers by value.
 [[nodiscard]] bool accepts(const Json& accept, const Json& arguments);
 
+// … and where `accept` is null, whether they are the right ones themselves.
+[[nodiscard]] bool accepts(const Json& accept, const Json& right, const Json& arguments);
+
 }  // namespace asynclm

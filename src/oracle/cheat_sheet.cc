@@ -67,11 +67,10 @@ void write_cheat_sheet(TaskSequence& sequence,
       std::string text;
       for (const TaskCall& call : task.calls) {
         if (call.asked_by != asked_by) continue;
-        std::string line = call.label;
-        for (const std::size_t need : call.after) {
-          line += (line.size() == call.label.size() ? " after " : " ") + task.calls[need].label;
-        }
-        text += line + ": " + format_call(call.tool, arguments_of(call)) + "\n";
+        std::vector<std::string> after;
+        for (const std::size_t need : call.after) after.push_back(task.calls[need].label);
+        text += call_header(call.label, after) + ": " + format_call(call.tool, arguments_of(call)) +
+                "\n";
       }
       return text.empty() ? text : std::string(kLead) + text;
     };

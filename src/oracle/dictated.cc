@@ -311,7 +311,6 @@ class DictatedTasks {
 
   Task task() {
     Task out;
-    out.reports = false;
     add_chains(out, std::nullopt);
     const int texts = random_.chance(0.4) ? 3 : 1;
     for (int i = 1; i <= texts; ++i) {

@@ -21,6 +21,14 @@ std::string numbered_id(std::uint32_t number) {
   return id;
 }
 
+std::string call_header(std::string_view id, const std::vector<std::string>& after) {
+  std::string header(id);
+  for (const std::string& before : after) {
+    header += (header.size() == id.size() ? " after " : " ") + before;
+  }
+  return header;
+}
+
 bool is_tried_again(const Task& task, std::size_t index) {
   return std::ranges::contains(task.calls, std::optional(index), &TaskCall::retry_of);
 }
@@ -314,10 +322,7 @@ std::string Oracle::new_id(const Session& session, const TaskCall& call) const {
 void Oracle::write_block(std::string_view id, const std::vector<std::string>& after,
                          std::string_view code) {
   write(Marker::call);
-  std::string header(id);
-  for (const std::string& before : after)
-    header += (header.size() == id.size() ? " after " : " ") + before;
-  write(header);
+  write(call_header(id, after));
   write(Marker::head);
   write(code);
   write(Marker::end);

@@ -61,6 +61,9 @@ struct OracleHabits {
 // a … z, aa, ab, …
 [[nodiscard]] std::string numbered_id(std::uint32_t number);
 
+// What stands between [CALL] and [HEAD]: "b", or "b after a c".
+[[nodiscard]] std::string call_header(std::string_view id, const std::vector<std::string>& after);
+
 // The task's calls that have to return before this one is written, or in async+ before it runs, in
 // their order.
 [[nodiscard]] std::vector<std::size_t> needs_of(const TaskCall& call);
