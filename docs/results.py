@@ -9,6 +9,7 @@ made as docs/figures/bfcl-NAME, NAME being the result's setting, or its kind.
 """
 
 import json
+import os
 import pathlib
 import statistics
 import sys
@@ -80,8 +81,9 @@ def paired(entry, name, base):
 
 
 def name_of(result):
-    workloads = {entry["workload"] for entry in result.get("latency", [])}
-    return result.get("setting", "-".join([result["kind"], *(workloads if len(workloads) == 1 else ())]))
+    """The setting; else the kind, and what its workload is named, or all of them begin with."""
+    workloads = [entry["workload"] for entry in result.get("latency", [])]
+    return result.get("setting", f"{result['kind']}-{os.path.commonprefix(workloads)}".strip("-"))
 
 
 def picture(name, part):
@@ -314,7 +316,9 @@ def main(paths):
         options += " --only-called" * result["only_called_tools"]
         if result["kind"] == "real":
             options += " --no-calls-in-prompt" * (not result["calls_in_prompt"]) + f" --resume {name}.log"
-            options += " --model models/asynclm-nano-cheat-sheet.gguf --parts latency"
+            options += f" --model models/asynclm-nano-cheat-sheet.gguf --parts {','.join(result['parts'])}"
+            if "sweep" in result["parts"]:
+                options += f" --ratios {','.join(f'{ratio:g}' for ratio in result['ratios'])}"
             options += f" --workload {','.join(e['workload'] for e in result['latency'])}"
             options += f" --arms {','.join(arm['name'] for arm in result['latency'][0]['arms'])}"
         options += " --quick" * result["quick"]

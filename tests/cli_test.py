@@ -879,6 +879,9 @@ class Benches(ModelTest):
         self.assertEqual(self.measured(*args)[0], report)
         self.assertEqual([t["ratio"] for t in report["sweep"]], [0.1, 0.2, 0.35, 0.6, 1, 1.8, 3, 5.5, 10])
         self.assertEqual(len(report["policies"][0]["arms"]), 5)
+        report, _ = self.measured(*args, "--parts", "sweep", "--ratios", "1,4")
+        self.assertEqual([t["ratio"] for t in report["sweep"]], [1, 4])
+        self.assertNotIn("latency", report)
         table = run("bench", *args, "--parts", "latency", "--arms", "sync,async+", "--without", "forced,drafts").stdout
         self.assertIn("over sync", table)
         args = ["bfcl", "--data", data, "--kind", "forced", "--workload", "parallel", "--arms", "sync,async", "--parts", "latency"]
@@ -948,6 +951,7 @@ class Benches(ModelTest):
         self.assertUsageError(run(*args, "--workload", "serial"), "serial", "multi-step-parallel-long")
         self.assertUsageError(run(*args, "--arms", "sink"), "sink", "sync-parallel")
         self.assertUsageError(run(*args, "--without", "everything"), "everything", "drafts")
+        self.assertUsageError(run(*args, "--ratios", "0"), "--ratios", "0")
 
     def test_what_is_wrong_is_said(self):
         for args in (["batch", "--sessions", "0"], ["batch", "--generate", "1"], ["traps", "--context", "5"],

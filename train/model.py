@@ -24,7 +24,7 @@ class Config:
     kv_heads: int = 6
     ffn: int = 512
     vocab: int = 2048
-    context: int = 2048
+    context: int = 4096
     rope_base: float = 1e6
     rotated: float = 0.5  # share of a head's dimensions that know positions: those of the highest frequencies
     eps: float = 1e-5
@@ -56,15 +56,48 @@ CONFIGS = {
 }
 
 
+class AttentionBf16(torch.autograd.Function):
+    """Causal attention of [batch * head, length, dim] in bf16, ROWS queries at a time, each with the keys up to its
+    last: half of the products and of softmax are not computed at all. Half to two thirds of the time of plain products
+    on a CPU; PyTorch's fused kernel takes 1.3 to 1.8 times the time of this in f32, and its backward pass in bf16 25
+    times."""
+
+    ROWS = 256
+
+    @staticmethod
+    def forward(ctx, q, k, v):
+        length, rows = q.shape[1], AttentionBf16.ROWS
+        later = torch.full((rows, rows), -math.inf, dtype=q.dtype, device=q.device).triu(1)
+        out, weights = torch.empty_like(q), []
+        for begin in range(0, length, rows):
+            end = min(begin + rows, length)
+            scores = q[:, begin:end] @ k[:, :end].transpose(1, 2)
+            scores[:, :, begin:] += later[:end - begin, :end - begin]
+            weights.append(scores.softmax(-1))
+            out[:, begin:end] = weights[-1] @ v[:, :end]
+        ctx.save_for_backward(q, k, v, *weights)
+        return out
+
+    @staticmethod
+    def backward(ctx, grad):
+        q, k, v, *weights = ctx.saved_tensors
+        grad, q_grad = grad.contiguous(), torch.empty_like(q)
+        k_grad, v_grad = torch.zeros_like(k, dtype=torch.float32), torch.zeros_like(v, dtype=torch.float32)
+        for begin, weight in zip(range(0, q.shape[1], AttentionBf16.ROWS), weights):
+            end = begin + weight.shape[1]
+            rows = grad[:, begin:end]
+            v_grad[:, :end] += weight.transpose(1, 2) @ rows
+            scores = torch.ops.aten._softmax_backward_data(rows @ v[:, :end].transpose(1, 2), weight, -1, weight.dtype)
+            q_grad[:, begin:end] = scores @ k[:, :end]
+            k_grad[:, :end] += scores.transpose(1, 2) @ q[:, begin:end]
+        return q_grad, k_grad.to(k.dtype), v_grad.to(v.dtype)
+
+
 def attention_bf16(q, k, v):
-    """Causal attention [batch, head, length, dim] with bf16 products. PyTorch's fused kernel takes 2.3 times the time
-    of this on a CPU with AMX, and its backward pass in bf16 25 times."""
-    shape = q.shape
-    length, dim = shape[-2:]
-    q, k, v = (x.bfloat16().reshape(-1, length, dim) for x in (q * dim ** -0.5, k, v))
-    mask = torch.full((length, length), -math.inf, dtype=torch.bfloat16, device=q.device).triu(1)
-    weights = torch.baddbmm(mask, q, k.transpose(1, 2)).softmax(-1)
-    return (weights @ v).view(shape).float()
+    """[batch, head, length, dim], f32 in and out."""
+    length, dim = q.shape[-2:]
+    flat = (x.bfloat16().reshape(-1, length, dim) for x in (q * dim ** -0.5, k, v))
+    return AttentionBf16.apply(*flat).view(q.shape).float()
 
 
 class LinearBf16(torch.autograd.Function):

@@ -5,9 +5,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import torch
-
-from . import export, parity, plot, tokenizer, trainer
+from . import export, parity, peers, plot, tokenizer
 
 ROOT = Path(__file__).parents[1]
 CONFIG = "nano"
@@ -66,13 +64,10 @@ def data(program, run, threads):
 
 
 def train(run, threads):
-    torch.set_num_threads(threads)
     stages = [([str(run / f"{name}.jsonl") for name in names], millions * 1e6) for names, millions in STAGES]
     valid = [str(run / f"{name}.jsonl") for name in DATA if name.startswith("valid")]
-    training = trainer.Trainer(run, CONFIG, stages, valid)
-    if training.tokens < training.budget():
-        training.train(log_steps=20, checkpoint_minutes=2, valid_minutes=15)
-    training.close()
+    training = peers.train(threads, 1, {"run": run, "config": CONFIG, "stages": stages, "valid": valid},
+                           {"log_steps": 20, "checkpoint_minutes": 2, "valid_minutes": 15})
     if training.stop:
         raise SystemExit(f"stopped at step {training.step}; the same command goes on from there")
 

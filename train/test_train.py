@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from train import checkpoint, data, export, finetune, hf, hostile, llama, nano, parity, tokenizer, trainer
-from train.model import CONFIGS, Config, Model
+from train import checkpoint, data, export, finetune, hf, hostile, llama, nano, parity, peers, tokenizer, trainer
+from train.model import CONFIGS, AttentionBf16, Config, Model, attention_bf16
 
 
 def open_llama(path, **arguments):
@@ -142,6 +142,44 @@ class TrainerTest(unittest.TestCase):
             for name, weight in whole.model.state_dict().items():
                 self.assertTrue(torch.equal(weight, parts.model.state_dict()[name]), name)
 
+    def test_processes_train_as_one_does(self):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            for seed, name in enumerate("abv"):
+                write_toy(folder / f"{name}.jsonl", seed)
+            stages = [([str(folder / "a.jsonl")], 6e3), ([str(folder / "b.jsonl")], 6e3)]
+            trained = {}
+            for processes in (1, 2):
+                for steps in (5, 12):  # the second time it goes on
+                    with contextlib.redirect_stdout(io.StringIO()):
+                        trained[processes] = peers.train(processes, 1, {
+                            "run": folder / str(processes), "config": "tiny", "stages": stages,
+                            "options": {"step_tokens": 600, "micro_tokens": 300, "warmup": 0.002, "precision": "f32"},
+                        }, {"log_steps": 1, "max_steps": steps})
+            one, two = (self.curve(folder / str(processes)) for processes in (1, 2))
+            self.assertEqual([row[0] for row in one], list(range(1, 13)))
+            for a, b in zip(one, two, strict=True):
+                self.assertEqual((a[0], a[1], a[3]), (b[0], b[1], b[3]))
+                self.assertAlmostEqual(a[2], b[2], delta=0.005)
+            # Sums round otherwise, and Muon makes more of it.
+            for name, weight in trained[1].model.state_dict().items():
+                other = trained[2].model.state_dict()[name]
+                self.assertLess(float((weight - other).norm() / weight.norm()), 0.1, name)
+
+    def test_starts_from_weights_rotated_otherwise(self):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            write_toy(folder / "a.jsonl", 1)
+            other = Model(Config(**{**CONFIGS["tiny"].to_dict(), "rotated": 1.0, "rope_base": 1e4})).init(3)
+            export.write(other, folder / "other.gguf", "f32")
+            stages = [([str(folder / "a.jsonl")], 6e3)]
+            begun = trainer.Trainer(folder / "r", "tiny", stages, start=folder / "other.gguf")
+            begun.close()
+            self.assertEqual(begun.model.config, CONFIGS["tiny"])
+            self.assertTrue(torch.equal(begun.model.token_embd, other.token_embd))
+            with self.assertRaisesRegex(SystemExit, "other.gguf: of another shape"):
+                trainer.Trainer(folder / "s", "nano", stages, start=folder / "other.gguf")
+
     def test_budget_file_moves_the_end(self):
         with tempfile.TemporaryDirectory() as folder:
             folder = Path(folder)
@@ -204,6 +242,21 @@ class TrainerTest(unittest.TestCase):
                 self.run_trainer(folder, optimizer, None, optimizer=optimizer, lr=rate)
                 losses = [row[2] for row in self.curve(folder / optimizer)]
                 self.assertLess(losses[-1], losses[0] - 0.5)
+
+
+class AttentionTest(unittest.TestCase):
+    def test_in_rows_as_whole(self):
+        """Values and gradients, for lengths around those of one and two blocks of queries."""
+        torch.manual_seed(1)
+        rows = AttentionBf16.ROWS
+        for length in (1, rows - 1, rows, rows + 1, 2 * rows + 3):
+            inputs = [torch.randn(2, 3, length, 8, requires_grad=True) for _ in "qkv"]
+            out = attention_bf16(*inputs)
+            wanted = torch.nn.functional.scaled_dot_product_attention(*inputs, is_causal=True)
+            gradient = torch.randn_like(out)
+            for mine, right in zip((out, *torch.autograd.grad(out, inputs, gradient)),
+                                   (wanted, *torch.autograd.grad(wanted, inputs, gradient)), strict=True):
+                self.assertLess(float((mine - right).detach().norm() / right.norm().clamp(min=1e-3)), 0.02, length)
 
 
 class ExportTest(unittest.TestCase):

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from . import checkpoint, data, export, tokenizer
 from .model import CONFIGS, Model
+from .peers import Alone
 
 DEFAULTS = {
     "lr": 0.02,  # Muon: update of spectral norm about lr per step
@@ -54,6 +55,13 @@ def has_bf16(device):
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
+def same_weights(shape, wanted, is_start):
+    """Whether training can go on from weights of this shape. From those of another run also where positions are
+    rotated otherwise: heads that used what is no longer there are learned anew, in about a million tokens."""
+    free = {"rotated", "rope_base", "context"} if is_start else set()
+    return all(shape[key] == wanted[key] for key in wanted if key not in free)
+
+
 class Optimizers:
     def __init__(self, model, options):
         matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and n != "token_embd"]
@@ -88,18 +96,21 @@ def rate(tokens, budget, options):
 
 class Trainer:
     def __init__(self, run, config, stages, valid=(), options=None, start=None, compile=False,
-                 device="cpu"):
+                 device="cpu", peers=Alone()):
         """config: the name of a shape, or a model (as finetune.Model); stages: [(files, tokens)]; start: a checkpoint
-        of another run, or an exported GGUF file (its weights only), to continue from."""
+        of another run, or an exported GGUF file (its weights only), to continue from; peers: the processes that train
+        together (peers.py), of which the one of rank 0 writes all files."""
         if isinstance(config, str) and config not in CONFIGS:
             raise SystemExit(f"--config {config}: there are {', '.join(CONFIGS)}")
         given = None if isinstance(config, str) else config
         config = given.config if given else CONFIGS[config]
         self.run = Path(run)
         self.run.mkdir(parents=True, exist_ok=True)
+        self.peers = peers
         self.log_file = open(self.run / "log.jsonl", "a", encoding="utf-8", buffering=1)
         try:
-            fcntl.flock(self.log_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if peers.rank == 0:
+                fcntl.flock(self.log_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SystemExit(f"{self.run}: another training runs in this folder") from None
         self.options = {**DEFAULTS, **(options or {})}
@@ -114,7 +125,7 @@ class Trainer:
         elif source:
             state = checkpoint.load(source)
         if state:
-            if state["config"] != config.to_dict():
+            if not same_weights(state["config"], config.to_dict(), source is start):
                 raise SystemExit(f"{source}: of another shape ({state['config']}); name its --config or another --run")
             if "options" in state and state["options"]["optimizer"] != self.options["optimizer"]:
                 raise SystemExit(f"{source}: of a training with --optimizer {state['options']['optimizer']}")
@@ -194,11 +205,12 @@ class Trainer:
         weights = [self.weights(b) for b in batches]
         count = sum(float(w.sum()) for w in weights)
         total = 0.0
-        for b, w in zip(batches, weights):
+        for b, w in list(zip(batches, weights))[self.peers.rank::self.peers.size]:
             losses = F.cross_entropy(self.logits(b), b.target.to(self.device), reduction="none")
             loss = (losses * w.to(self.device)).sum() / count
             loss.backward()
             total += float(loss.detach())
+        total = self.peers.add_up(self.model, total)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options["clip"])
         if torch.isfinite(norm):
             self.optimizers.step(rate(self.tokens, budget, self.options))
@@ -235,16 +247,24 @@ class Trainer:
         """Runs to the budget, SIGTERM/SIGINT or max_steps; always leaves a checkpoint."""
         previous = [(s, signal.signal(s, lambda *_: setattr(self, "stop", True)))
                     for s in (signal.SIGTERM, signal.SIGINT)]
+        self.peers.meet()
+        is_first = self.peers.rank == 0
         saved = validated = mark = time.monotonic()
-        losses, seen, decaying = [], 0, False
+        losses, seen, decaying, first_step = [], 0, False, self.step
         budget = self.budget()
-        while self.tokens < budget and not self.stop and (max_steps is None or self.step < max_steps):
-            if not decaying and self.tokens >= (1 - self.options["decay"]) * budget:
+        while True:
+            goes_on = self.tokens < budget and not self.stop and (max_steps is None or self.step < max_steps)
+            budget, goes_on = self.peers.follow(budget, goes_on)
+            if not goes_on:
+                break
+            if is_first and not decaying and self.tokens >= (1 - self.options["decay"]) * budget:
                 decaying = True  # from here a longer training would have to go back: keep this point
                 if not (self.run / "stable.pt").exists():
                     checkpoint.save(self.run / "stable.pt", self.state())
             begin = time.monotonic()
             loss, tokens = self.train_step(budget)
+            if not is_first:
+                continue
             self.seconds += time.monotonic() - begin
             losses.append(loss)
             seen += tokens
@@ -263,8 +283,10 @@ class Trainer:
                 self.log(step=self.step, tokens=self.tokens, valid=self.validate())
                 validated = mark = time.monotonic()
                 seen = 0
-        checkpoint.save(self.checkpoint, self.state())
-        if self.valid and not self.stop:
+        self.peers.part()
+        if is_first:
+            checkpoint.save(self.checkpoint, self.state())
+        if is_first and self.valid and not self.stop and self.step > first_step:
             self.log(step=self.step, tokens=self.tokens, valid=self.validate())
         for s, handler in previous:
             signal.signal(s, handler)

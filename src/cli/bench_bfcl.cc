@@ -62,6 +62,7 @@ struct BenchBfclCommand {
   std::string words = "/usr/share/dict/words";
   std::vector<std::string> workloads, arms, without;
   std::vector<std::string> parts = {"latency", "sweep", "ablation", "policies", "timeline"};
+  std::vector<double> ratios;  // of the sweep
   std::int32_t context = 8192, threads = 1;
   std::optional<bool> calls_in_prompt;
   std::string server = "llama-server";
@@ -307,8 +308,6 @@ Result<void> BenchBfclCommand::run_sweep(const bench::BfclSource& source) {
     return fail(ErrorCode::unsupported,
                 "the model has no sample right, so no time to write a call is known");
   }
-  std::vector<double> ratios(kRatios.begin(), kRatios.end());
-  if (quick) ratios.assign(kFewRatios.begin(), kFewRatios.end());
   for (const double ratio : ratios) {
     bench::BfclWorkload scaled = *workload;
     bench::scale_times(scaled, ratio * to_ms(writing) / to_ms(running));
@@ -427,6 +426,10 @@ int BenchBfclCommand::run() {
   const StopSignals signals;
   options.stop_wanted = [&] { return signals.stop_wanted(); };
   if (quick && options.samples == 0) options.samples = kind == "simulated" ? 20 : 3;
+  if (ratios.empty()) {
+    ratios.assign(kRatios.begin(), kRatios.end());
+    if (quick) ratios.assign(kFewRatios.begin(), kFewRatios.end());
+  }
   if (auto ok = open_model(); !ok) return complain_bench("bfcl", ok.error());
   if (calls_in_prompt) bench_model_->calls_in_prompt = *calls_in_prompt;
   report_["calls_in_prompt"] = bench_model_->calls_in_prompt;
@@ -436,6 +439,9 @@ int BenchBfclCommand::run() {
   report_["only_called_tools"] = only_called;
   report_["without"] = without;
   if (auto ok = open_log(); !ok) return complain_bench("bfcl", ok.error());
+  // No options of what is in the log: parts and ratios can be added to it.
+  report_["parts"] = parts;
+  report_["ratios"] = ratios;
   if (kind != "simulated") report_["machine"] = machine_json();
   if (auto ok = open_server(); !ok) return complain_bench("bfcl", ok.error());
   if (auto ok = run_parts(); !ok) {
@@ -491,6 +497,10 @@ void add_bench_bfcl(CLI::App& bench, int& exit_code) {
       ->delimiter(',')
       ->check(CLI::IsMember({"latency", "sweep", "ablation", "policies", "timeline"}))
       ->capture_default_str();
+  sub->add_option("--ratios", command->ratios,
+                  "sweep: mean running over mean writing time (default: nine from 0.1 to 10)")
+      ->delimiter(',')
+      ->check(CLI::Range(0.001, 1000.0));
   sub->add_option("--samples", command->options.samples, "Of each workload (0: all)")
       ->capture_default_str();
   sub->add_option("--seed", command->options.seed, "Of samples, orders and intervals")

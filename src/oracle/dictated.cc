@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <format>
 #include <optional>
 #include <string>
@@ -51,7 +52,7 @@ class DictatedTasks {
     if (is_long) belongs_ = sentence(30) + " ";
     const int tools = is_long ? random_.between(4, 10) : random_.between(1, random_.between(1, 8));
     while (std::ssize(out_.tools) < tools) add_tool();
-    const int turns = random_.chance(0.75) ? 1 : random_.between(2, 3);
+    const int turns = random_.chance(0.65) ? 1 : random_.between(2, 3);
     for (int i = 0; i < turns; ++i) out_.tasks.push_back(task());
     write_cheat_sheet(out_, [&](const Task& task) {
       std::vector<double> ranks(task.calls.size());
@@ -89,8 +90,58 @@ class DictatedTasks {
     return out;
   }
 
+  // Few different characters, so that pieces of it come again: a formula, a sequence, a key.
+  string repetitive() {
+    constexpr auto kAlphabets = std::to_array<std::string_view>(
+        {"xy23*+-", "ACGT", "01", "ab12-", "nx+-/*()4", "AB!@#7", "0123456789", "e.:/-_"});
+    const std::string_view alphabet = random_.pick(kAlphabets);
+    string out;
+    for (int i = random_.between(3, 14); i > 0; --i) {
+      out += alphabet[random_.below(alphabet.size())];
+      if (random_.chance(0.15)) out += out.back();
+      if (random_.chance(0.1)) out += ' ';
+    }
+    while (out.ends_with(' ')) out.pop_back();
+    return out;
+  }
+
+  // A value that came before, with one character, a word at its end, or nothing changed.
+  string alike(string text) {
+    switch (random_.between(0, 3)) {
+      case 0:
+        break;
+      case 1: {
+        char& c = text[random_.below(text.size())];
+        if (std::isdigit(static_cast<unsigned char>(c))) {
+          c = digits(1)[0];
+        } else if (std::isalpha(static_cast<unsigned char>(c))) {
+          c = static_cast<char>((std::isupper(static_cast<unsigned char>(c)) ? 'A' : 'a') +
+                                random_.between(0, 25));
+        }
+        break;
+      }
+      case 2:
+        if (text.size() < 40) text += (random_.chance(0.5) ? " " : ", ") + capitalised_word();
+        break;
+      default:
+        if (const std::size_t at = text.rfind(' '); at != string::npos && at > 0) text.resize(at);
+        break;
+    }
+    return text;
+  }
+
+  // Values resemble each other more often than random ones would.
   string text_value() {
-    switch (random_.between(0, 12)) {
+    if (!texts_.empty() && random_.chance(0.3)) {
+      string text = alike(random_.pick(texts_));
+      texts_.push_back(text);
+      return text;
+    }
+    return texts_.emplace_back(new_text());
+  }
+
+  string new_text() {
+    switch (random_.between(0, 15)) {
       case 0:
       case 1:
         return words_.pick(random_);
@@ -123,7 +174,25 @@ class DictatedTasks {
       case 10:
         return "#" + capitalised_word() + (random_.chance(0.5) ? capitalised_word() : "");
       case 11:
-        return digits(random_.between(3, 9));
+        return digits(random_.between(3, 16));
+      case 12:
+        return repetitive();
+      case 13: {
+        string place = capitalised_word();
+        if (random_.chance(0.4)) place += " " + capitalised_word();
+        string code = capitalised_word().substr(0, 2);
+        std::ranges::transform(code, code.begin(), ::toupper);
+        return place + ", " + code;
+      }
+      case 14: {
+        constexpr std::string_view kSigns = "!?'()*+-/:;<=>@[]^_{|}~$%&#";
+        string text = words_.pick(random_);
+        for (int i = random_.between(1, 3); i > 0; --i) {
+          text += kSigns[random_.below(kSigns.size())];
+          text += random_.chance(0.5) ? words_.pick(random_) : digits(random_.between(1, 4));
+        }
+        return text;
+      }
       default: {
         // Whatever a vocabulary holds can come.
         string pieces;
@@ -142,10 +211,33 @@ class DictatedTasks {
   }
 
   Json integer_value() {
+    if (!integers_.empty() && random_.chance(0.2)) {
+      const int before = random_.pick(integers_);
+      switch (random_.between(0, 3)) {
+        case 0:
+          return before;
+        case 1:
+          return before + random_.between(1, 9);
+        case 2:
+          return before / 10;
+        default:
+          return std::abs(before) < 100'000'000 ? before * 10 : before;
+      }
+    }
+    integers_.push_back(new_integer());
+    return integers_.back();
+  }
+
+  int new_integer() {
     constexpr std::array kBounds = {9, 100, 1000, 100'000, 10'000'000};
     if (random_.chance(0.08)) return 0;
     const int number = random_.between(1, random_.pick(kBounds));
-    if (random_.chance(0.3)) return number / 10 * 10;
+    if (random_.chance(0.2)) return number / 10 * 10;
+    if (random_.chance(0.15)) {  // a round one
+      int round = random_.between(1, 99);
+      for (int i = random_.between(1, 5); i > 0; --i) round *= 10;
+      return round;
+    }
     return random_.chance(0.1) ? -number : number;
   }
 
@@ -231,21 +323,40 @@ class DictatedTasks {
     return out;
   }
 
+  // Now and then one that begins or ends as one of `others` does.
+  string name_beside(const std::vector<string>& others, int longest) {
+    string out = name(longest);
+    if (others.empty() || !random_.chance(0.35)) return out;
+    const string& other = random_.pick(others);
+    const std::size_t at = random_.chance(0.5) ? other.find('_') : other.rfind('_');
+    if (at == string::npos) return other + "_" + words_.pick(random_);
+    return random_.chance(0.6) ? other.substr(0, at + 1) + words_.pick(random_)
+                               : words_.pick(random_) + other.substr(at);
+  }
+
   void add_tool() {
     ToolSpec tool;
-    tool.name = name(4);
-    if (!names_.insert(tool.name).second) return;
+    tool.name = name_beside(tool_names_, 4);
+    if (tool.name.size() > kMaxIdentifier || !names_.insert(tool.name).second) return;
+    tool_names_.push_back(tool.name);
     if (!belongs_.empty() && random_.chance(0.2)) belongs_ = sentence(30) + " ";
     tool.description = belongs_ + sentence(random_.chance(0.3) ? 30 : 10);
     tool.estimate = std::chrono::milliseconds(static_cast<int>(random_.log_uniform(10, 1000)));
     Json properties = Json::object();
     Json required = Json::array();
     std::vector<TypedParameter>& parameters = parameters_.emplace_back();
+    std::vector<string> siblings;
     std::unordered_set<string> used;
     const int fewest = random_.chance(0.1) && !out_.tools.empty() ? 0 : 1;
     for (int i = random_.between(fewest, random_.between(1, 6)); i > 0; --i) {
-      TypedParameter parameter{name(2), argument_type(), random_.chance(0.75)};
-      if (!used.insert(parameter.name).second) continue;
+      // Programs that belong together also share parameters.
+      TypedParameter parameter = !known_.empty() && random_.chance(0.25)
+                                     ? random_.pick(known_)
+                                     : TypedParameter{name_beside(siblings, 2), argument_type(), true};
+      parameter.is_required = random_.chance(0.75);
+      if (parameter.name.size() > kMaxIdentifier || !used.insert(parameter.name).second) continue;
+      known_.push_back(parameter);
+      siblings.push_back(parameter.name);
       properties[parameter.name] = schema_of(parameter.type);
       if (parameter.is_required) required.push_back(parameter.name);
       parameters.push_back(std::move(parameter));
@@ -259,6 +370,7 @@ class DictatedTasks {
   string result() {
     if (random_.chance(0.15)) return "{\"status\": \"ok\"}";
     if (random_.chance(0.1)) return "None";
+    if (random_.chance(0.15)) return "ok";
     Json out = Json::object();
     for (int i = random_.between(1, random_.between(1, 5)); i > 0; --i) {
       out[name(2)] = value(argument_type());
@@ -266,14 +378,20 @@ class DictatedTasks {
     return out.dump();
   }
 
-  TaskCall call(std::size_t index) {
+  // `before`: a call of the same tool, from which some arguments are taken.
+  TaskCall call(std::size_t index, const TaskCall* before) {
     const ToolSpec& tool = out_.tools[index];
     TaskCall out;
     out.tool = tool.name;
     for (const TypedParameter& parameter : parameters_[index]) {
       if (!parameter.is_required && random_.chance(0.5)) continue;
+      Json given = value(parameter.type);
+      if (before && random_.chance(0.35)) {
+        const auto at = std::ranges::find(before->arguments, parameter.name, &TaskArgument::name);
+        if (at != before->arguments.end()) given = at->value;
+      }
       out.arguments.push_back(
-          {.name = parameter.name, .value = value(parameter.type), .from = std::nullopt});
+          {.name = parameter.name, .value = std::move(given), .from = std::nullopt});
     }
     out.result = {Outcome::returned, result()};
     const double ms = to_ms(Time(tool.estimate)) * random_.log_uniform(0.5, 2.0);
@@ -292,7 +410,10 @@ class DictatedTasks {
       left -= length;
       std::optional<std::size_t> previous;
       for (int i = 0; i < length; ++i) {
-        TaskCall one = call(is_parallel && random_.chance(0.8) ? same_tool : index());
+        const std::size_t tool = is_parallel && random_.chance(0.8) ? same_tool : index();
+        const auto last = std::ranges::find(task.calls.rbegin(), task.calls.rend(),
+                                            out_.tools[tool].name, &TaskCall::tool);
+        TaskCall one = call(tool, last == task.calls.rend() ? nullptr : &*last);
         // Two calls that are the same could not be told apart.
         const auto [at, is_new] = codes_.insert(format_call(one.tool, arguments_of(one)));
         if (!is_new) continue;
@@ -333,6 +454,10 @@ class DictatedTasks {
   std::vector<std::vector<TypedParameter>> parameters_;  // of the tools
   string belongs_;  // the beginning of descriptions, if they have one
   std::unordered_set<string> names_;
+  std::vector<string> tool_names_;
+  std::vector<TypedParameter> known_;  // of all tools
+  std::vector<string> texts_;          // values that came before
+  std::vector<int> integers_;
   std::unordered_set<string> codes_;  // of the calls
 };
 
