@@ -250,10 +250,8 @@ def section(result):
         few = [f"{e['workload']}: {n}" for e in entries if (n := len(paired(e, "async", "sync"))) < 5]
         if few:
             out.append(f"**Too few samples are right in both async and sync to say anything about speed** ({', '.join(few)}).\n")
-        out.append("`async+` gains little over `async` here, where it is to gain most: what is forced or drafted saves decode calls, "
-                   "but on a CPU a token in a batch costs nearly as much as one by itself. With a GPU's costs it is nearly free (the "
-                   "settings below). What is wrong is mostly text that the model copies wrongly; it is a model of three million parameters, and "
-                   "the next step is a larger one. Only what is right counts in the times.\n")
+        out.append("What is wrong is mostly text that the model copies wrongly, or a call that it forgets or makes too soon; it is a model of three million "
+                   "parameters. Only what is right counts in the times.\n")
         if any(paired(e, "async-wall", "async") for e in entries):
             out += ["### The server's clock\n", clocks(entries)]
     for entry in entries:

@@ -65,11 +65,17 @@ class DictatedTasks {
  private:
   // --- words and values ---
 
+  // The words that programs are named after are single tokens more often than those of a word list.
+  string word() { return words_.pick(random_, 0.6); }
+
   string capitalised_word() {
-    string word = words_.pick(random_);
-    word[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(word[0])));
-    return word;
+    string out = word();
+    out[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(out[0])));
+    return out;
   }
+
+  // Of a value, which has no rules.
+  string any_word() { return random_.chance(0.3) ? words_.pick_piece(random_) : word(); }
 
   string sentence(int longest) {
     constexpr auto kBetween =
@@ -78,7 +84,7 @@ class DictatedTasks {
     string text = capitalised_word();
     for (int i = random_.between(2, longest); i > 0; --i) {
       text += random_.pick(kBetween);
-      text += random_.chance(0.85) ? words_.pick(random_) : spoken(text_value());
+      text += random_.chance(0.85) ? word() : spoken(text_value());
     }
     text += random_.pick(kEnd);
     return text;
@@ -105,9 +111,9 @@ class DictatedTasks {
     return out;
   }
 
-  // A value that came before, with one character, a word at its end, or nothing changed.
+  // A value that came before, with one character, its end, or nothing changed.
   string alike(string text) {
-    switch (random_.between(0, 3)) {
+    switch (random_.between(0, 4)) {
       case 0:
         break;
       case 1: {
@@ -122,6 +128,12 @@ class DictatedTasks {
       }
       case 2:
         if (text.size() < 40) text += (random_.chance(0.5) ? " " : ", ") + capitalised_word();
+        break;
+      case 3:
+        if (const std::size_t at = text.find_last_of(" _/.-"); at != string::npos) {
+          text.resize(at + 1);
+          text += any_word();
+        }
         break;
       default:
         if (const std::size_t at = text.rfind(' '); at != string::npos && at > 0) text.resize(at);
@@ -144,23 +156,23 @@ class DictatedTasks {
     switch (random_.between(0, 15)) {
       case 0:
       case 1:
-        return words_.pick(random_);
+        return any_word();
       case 2:
         return capitalised_word();
       case 3:
         return capitalised_word() + " " + capitalised_word();
       case 4:
-        return words_.pick(random_) + "_" + words_.pick(random_) + "." + words_.pick(random_);
+        return any_word() + "_" + any_word() + "." + any_word();
       case 5: {
         string path = random_.chance(0.3) ? "/" : "";
-        for (int i = random_.between(1, 3); i > 0; --i) path += words_.pick(random_) + "/";
-        return path + words_.pick(random_) + (random_.chance(0.6) ? ".txt" : "");
+        for (int i = random_.between(1, 3); i > 0; --i) path += any_word() + "/";
+        return path + any_word() + (random_.chance(0.6) ? ".txt" : "");
       }
       case 6:
         return std::format("20{}-{:02}-{:02}", digits(2), random_.between(1, 12),
                            random_.between(1, 28));
       case 7:
-        return std::format("{}@{}.com", words_.pick(random_), words_.pick(random_));
+        return std::format("{}@{}.com", any_word(), any_word());
       case 8: {
         string code = capitalised_word().substr(0, 3);
         std::ranges::transform(code, code.begin(), ::toupper);
@@ -168,7 +180,7 @@ class DictatedTasks {
       }
       case 9: {
         string phrase = capitalised_word();
-        for (int i = random_.between(2, 9); i > 0; --i) phrase += " " + words_.pick(random_);
+        for (int i = random_.between(2, 9); i > 0; --i) phrase += " " + any_word();
         return phrase + (random_.chance(0.5) ? "." : "");
       }
       case 10:
@@ -186,10 +198,10 @@ class DictatedTasks {
       }
       case 14: {
         constexpr std::string_view kSigns = "!?'()*+-/:;<=>@[]^_{|}~$%&#";
-        string text = words_.pick(random_);
+        string text = any_word();
         for (int i = random_.between(1, 3); i > 0; --i) {
           text += kSigns[random_.below(kSigns.size())];
-          text += random_.chance(0.5) ? words_.pick(random_) : digits(random_.between(1, 4));
+          text += random_.chance(0.5) ? any_word() : digits(random_.between(1, 4));
         }
         return text;
       }
@@ -265,8 +277,7 @@ class DictatedTasks {
       case ArgumentType::object:
         out = Json::object();
         for (int i = random_.between(1, 3); i > 0; --i) {
-          out[words_.pick(random_)] =
-              random_.chance(0.2) ? value(ArgumentType::integers) : value(plain_type());
+          out[word()] = random_.chance(0.2) ? value(ArgumentType::integers) : value(plain_type());
         }
         return out;
     }
@@ -315,10 +326,10 @@ class DictatedTasks {
   }
 
   string name(int longest) {
-    string out = words_.pick(random_);
+    string out = word();
     const bool is_camel = random_.chance(0.15);
     for (int i = random_.between(0, longest - 1); i > 0; --i) {
-      out += is_camel ? capitalised_word() : "_" + words_.pick(random_);
+      out += is_camel ? capitalised_word() : "_" + word();
     }
     return out;
   }
@@ -329,9 +340,8 @@ class DictatedTasks {
     if (others.empty() || !random_.chance(0.35)) return out;
     const string& other = random_.pick(others);
     const std::size_t at = random_.chance(0.5) ? other.find('_') : other.rfind('_');
-    if (at == string::npos) return other + "_" + words_.pick(random_);
-    return random_.chance(0.6) ? other.substr(0, at + 1) + words_.pick(random_)
-                               : words_.pick(random_) + other.substr(at);
+    if (at == string::npos) return other + "_" + word();
+    return random_.chance(0.6) ? other.substr(0, at + 1) + word() : word() + other.substr(at);
   }
 
   void add_tool() {
@@ -346,13 +356,16 @@ class DictatedTasks {
     Json required = Json::array();
     std::vector<TypedParameter>& parameters = parameters_.emplace_back();
     std::vector<string> siblings;
+    const string shared = random_.chance(0.2) ? word() + "_" : "";  // travel_from, travel_to, …
     std::unordered_set<string> used;
     const int fewest = random_.chance(0.1) && !out_.tools.empty() ? 0 : 1;
     for (int i = random_.between(fewest, random_.between(1, 6)); i > 0; --i) {
       // Programs that belong together also share parameters.
-      TypedParameter parameter = !known_.empty() && random_.chance(0.25)
-                                     ? random_.pick(known_)
-                                     : TypedParameter{name_beside(siblings, 2), argument_type(), true};
+      TypedParameter parameter =
+          !known_.empty() && random_.chance(0.25)
+              ? random_.pick(known_)
+              : TypedParameter{shared.empty() ? name_beside(siblings, 2) : shared + word(),
+                               argument_type(), true};
       parameter.is_required = random_.chance(0.75);
       if (parameter.name.size() > kMaxIdentifier || !used.insert(parameter.name).second) continue;
       known_.push_back(parameter);
