@@ -16,7 +16,8 @@ INTRO = """# Accuracy of the models
 Our version of the paper's Table 1: how often calls are right in each mode. This page is written by `docs/accuracy.py`; to make it again:
 ```
 A="--model MODEL --threads 1 --mode sync,sync-parallel,async,async+ --json"
-for l in 1 2 3 4 5 6; do ./dev asynclm eval --tasks TASKS --level $l --max-tokens 1500 $A > level$l.json; done
+for l in 1 2 3 4 5; do ./dev asynclm eval --tasks TASKS --level $l --max-tokens 1500 $A > level$l.json; done
+./dev asynclm eval --tasks TASKS --level 6 --ctx 4096 --max-tokens 1500 $A > level6.json
 for f in parallel:parallel_400_mixed v3_multi_step_parallel:multi_step_parallel_200; do
   n=${f%%:*}
   T="--traces DATA/$n.jsonl --only DATA/eval_sets.json#/split/eval_600/${f##*:} --only-called --tasks RECORDED --ctx 4096 --max-tokens 2000"

@@ -213,6 +213,8 @@ Why ours differ, where they do:
 * *multi-step*: most first turns are one call, and the others are chains; there is little to run side by side.
 * *multi-step-parallel*: three chains side by side. Here a barrier costs, and the order of the calls counts: the longest call first is not the longest chain first.
 * *arrivals*: the last task is said 400 (or 800) ms after the first, which no arm can beat, and the sync arms have worked off the first tasks by then where the model is fast. What the paper's Sync loses there is mostly the repeated prompt.
+* *real*, `async+`: what is forced or drafted comes in batches, which save nothing on this CPU: libggml 0.27 computes attention for fewer than 64 queries one by one, and for this model that is most of a step (`llama-bench -m models/asynclm-nano.gguf -p 1,8,32,64 -d 800 -t 1 -fa 1`: 411, 466, 464 and 2,277 tokens a second). What it gains there it gains by futures, order, and results that enter only when the model pauses. With a GPU's costs batches are nearly free (the settings).
+* *real*, single samples: times of one run each, on a machine that others use; the worst ratio of a sample says how much a single time can be off, and not that an arm is slower. Where nothing is measured (the settings) `async` is on no sample slower than `sync-parallel`.
 """)
 
 
