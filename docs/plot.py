@@ -261,6 +261,8 @@ def pictures(result):
         found.pop("-arrivals", None)
     if all(t["workload"].startswith("arrivals") for t in result.get("latency", [])):
         found.pop("-latency", None)
+    if len({t["ratio"] for t in result.get("sweep", [])}) < 2:
+        found.pop("-sweep", None)  # a point is no line
     if not any(a["is_right"] for a in result.get("timeline", {"arms": []})["arms"]):
         found.pop("-timeline", None)  # the model has none of it right
     return found
