@@ -26,7 +26,7 @@ for f in parallel:parallel_400_mixed v3_multi_step_parallel:multi_step_parallel_
 done
 python3 docs/accuracy.py NAME=level1.json … > docs/accuracy.md
 ```
-`MODEL` is one of the files of `models/`; *default* is `asynclm-nano.gguf`, *cheat-sheet* `asynclm-nano-cheat-sheet.gguf` (`models/README.md`). `DATA` holds recorded calls of the Berkeley Function Calling Leaderboard as JSON lines (`src/oracle/traces.h`).
+`MODEL` is one of the files of `models/`; *default* is `asynclm-nano.gguf`, *cheat-sheet* `asynclm-nano-cheat-sheet.gguf` (`models/README.md`), *cheat-sheet 1* that file's first version, in the history. The cheat-sheet model knows level 6 only. `DATA` holds recorded calls of the Berkeley Function Calling Leaderboard as JSON lines (`src/oracle/traces.h`).
 
 The real engine decodes, greedily; tools take virtual time, so the same command prints the same. *Calls* are right whose name and arguments are those of an expected call (for recorded calls: one of the accepted values); a wrong call also counts as one too many. *Runs* are right with all calls right, none before what it needs, the answer right, and an end. Words of the tasks were never seen in training.
 """
@@ -89,8 +89,8 @@ def main(arguments):
     for source, rows in tables.items():
         for name, result in rows:
             a, s = result["modes"]["async"], result["modes"]["sync"]
-            print(f"| {source} | {name} | {percent(a['calls_right'], a['calls']) - percent(s['calls_right'], s['calls']):+.1f} points"
-                  f" | {percent(a['runs_right'], a['runs']) - percent(s['runs_right'], s['runs']):+.1f} points |")
+            points = [round(percent(a[key + "_right"], a[key]) - percent(s[key + "_right"], s[key]), 1) + 0.0 for key in ("calls", "runs")]
+            print(f"| {source} | {name} | {points[0]:+.1f} points | {points[1]:+.1f} points |")
             source = ""
     print("\n## What is wrong with the runs that are wrong\n\nThe first that holds: it did not end; a call with other arguments, or of another tool, in place of "
           "one that was to be made; a call missing; one too many; one too early; all calls right and the answer not.\n")
