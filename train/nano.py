@@ -66,7 +66,8 @@ def data(program, run, threads):
 def train(run, threads):
     stages = [([str(run / f"{name}.jsonl") for name in names], millions * 1e6) for names, millions in STAGES]
     valid = [str(run / f"{name}.jsonl") for name in DATA if name.startswith("valid")]
-    training = peers.train(threads, 1, {"run": run, "config": CONFIG, "stages": stages, "valid": valid},
+    processes = min(threads, 2)  # a step is two micro-batches
+    training = peers.train(processes, threads // processes, {"run": run, "config": CONFIG, "stages": stages, "valid": valid},
                            {"log_steps": 20, "checkpoint_minutes": 2, "valid_minutes": 15})
     if training.stop:
         raise SystemExit(f"stopped at step {training.step}; the same command goes on from there")
