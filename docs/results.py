@@ -220,7 +220,6 @@ Why ours differ, where they do:
 """)
 
 
-# What this project wants to reach: what it is, the part and the workload, a value of an arm, the aim, whether more is better.
 def over(base, kind="median"):
     return lambda arm: arm["speed_up"].get(base, {}).get(kind)
 
@@ -229,6 +228,7 @@ def to_bound(arm):
     return arm.get("over_bound", {}).get("p50")
 
 
+# What this project wants to reach: what it is, the part and the workload, a value of an arm, the aim, whether more is better.
 AIMS = [
     ("E = G, parallel: async over sync", "sweep", "parallel", "async", over("sync"), 1.5, True),
     ("E = G, parallel: async+ over sync", "sweep", "parallel", "async+", over("sync"), 2.3, True),

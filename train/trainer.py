@@ -59,7 +59,8 @@ def same_weights(shape, wanted, is_start):
     """Whether training can go on from weights of this shape. From those of another run also where positions are
     rotated otherwise: heads that used what is no longer there are learned anew, in about a million tokens."""
     free = {"rotated", "rope_base", "context"} if is_start else set()
-    return all(shape[key] == wanted[key] for key in wanted if key not in free)
+    shape, wanted = ({key: config[key] for key in config.keys() - free} for config in (shape, wanted))
+    return shape == wanted
 
 
 class Optimizers:

@@ -74,6 +74,13 @@ class DictatedTasks {
     return out;
   }
 
+  // A word's first letters.
+  string capitals(std::size_t count) {
+    string out = capitalised_word().substr(0, count);
+    std::ranges::transform(out, out.begin(), ::toupper);
+    return out;
+  }
+
   // Of a value, which has no rules.
   string any_word() { return random_.chance(0.3) ? words_.pick_piece(random_) : word(); }
 
@@ -144,12 +151,8 @@ class DictatedTasks {
 
   // Values resemble each other more often than random ones would.
   string text_value() {
-    if (!texts_.empty() && random_.chance(0.3)) {
-      string text = alike(random_.pick(texts_));
-      texts_.push_back(text);
-      return text;
-    }
-    return texts_.emplace_back(new_text());
+    const bool is_alike = !texts_.empty() && random_.chance(0.3);
+    return texts_.emplace_back(is_alike ? alike(random_.pick(texts_)) : new_text());
   }
 
   string new_text() {
@@ -174,8 +177,7 @@ class DictatedTasks {
       case 7:
         return std::format("{}@{}.com", any_word(), any_word());
       case 8: {
-        string code = capitalised_word().substr(0, 3);
-        std::ranges::transform(code, code.begin(), ::toupper);
+        const string code = capitals(3);
         return code + (random_.chance(0.5) ? digits(random_.between(1, 6)) : "");
       }
       case 9: {
@@ -192,9 +194,7 @@ class DictatedTasks {
       case 13: {
         string place = capitalised_word();
         if (random_.chance(0.4)) place += " " + capitalised_word();
-        string code = capitalised_word().substr(0, 2);
-        std::ranges::transform(code, code.begin(), ::toupper);
-        return place + ", " + code;
+        return place + ", " + capitals(2);
       }
       case 14: {
         constexpr std::string_view kSigns = "!?'()*+-/:;<=>@[]^_{|}~$%&#";
@@ -344,10 +344,14 @@ class DictatedTasks {
     return random_.chance(0.6) ? other.substr(0, at + 1) + word() : word() + other.substr(at);
   }
 
+  static bool is_usable(const string& name, const std::vector<string>& others) {
+    return name.size() <= kMaxIdentifier && !std::ranges::contains(others, name);
+  }
+
   void add_tool() {
     ToolSpec tool;
     tool.name = name_beside(tool_names_, 4);
-    if (tool.name.size() > kMaxIdentifier || !names_.insert(tool.name).second) return;
+    if (!is_usable(tool.name, tool_names_)) return;
     tool_names_.push_back(tool.name);
     if (!belongs_.empty() && random_.chance(0.2)) belongs_ = sentence(30) + " ";
     tool.description = belongs_ + sentence(random_.chance(0.3) ? 30 : 10);
@@ -357,7 +361,6 @@ class DictatedTasks {
     std::vector<TypedParameter>& parameters = parameters_.emplace_back();
     std::vector<string> siblings;
     const string shared = random_.chance(0.2) ? word() + "_" : "";  // travel_from, travel_to, …
-    std::unordered_set<string> used;
     const int fewest = random_.chance(0.1) && !out_.tools.empty() ? 0 : 1;
     for (int i = random_.between(fewest, random_.between(1, 6)); i > 0; --i) {
       // Programs that belong together also share parameters.
@@ -367,7 +370,7 @@ class DictatedTasks {
               : TypedParameter{shared.empty() ? name_beside(siblings, 2) : shared + word(),
                                argument_type(), true};
       parameter.is_required = random_.chance(0.75);
-      if (parameter.name.size() > kMaxIdentifier || !used.insert(parameter.name).second) continue;
+      if (!is_usable(parameter.name, siblings)) continue;
       known_.push_back(parameter);
       siblings.push_back(parameter.name);
       properties[parameter.name] = schema_of(parameter.type);
@@ -466,7 +469,6 @@ class DictatedTasks {
   TaskSequence out_;
   std::vector<std::vector<TypedParameter>> parameters_;  // of the tools
   string belongs_;  // the beginning of descriptions, if they have one
-  std::unordered_set<string> names_;
   std::vector<string> tool_names_;
   std::vector<TypedParameter> known_;  // of all tools
   std::vector<string> texts_;          // values that came before
