@@ -23,11 +23,13 @@ def restart_with_environment():
         os.execve(sys.executable, [sys.executable, "-m", "train", *sys.argv[1:]], {**ENVIRONMENT, **os.environ})
 
 
-def run_nano(args):
+def run_recipe(args):
     restart_with_environment()
-    from . import nano
+    from . import recipes
 
-    nano.main(args.run, args.out, args.threads, args.program)
+    run = args.run or ROOT / "train" / "runs" / args.command
+    out = args.out or ROOT / "models" / f"asynclm-{args.command}.gguf"
+    recipes.main(args.command, run, out, args.threads, args.device, args.program)
 
 
 def run_tokenizer(args):
@@ -43,10 +45,7 @@ def training_options(args):
 
     from . import trainer
 
-    try:
-        torch.empty(0, device=args.device)
-    except (RuntimeError, AssertionError) as error:
-        raise SystemExit(f"--device {args.device}: {error}") from error
+    trainer.check_device(args.device)
     torch.set_num_threads(args.threads)
     return {k: getattr(args, k) for k in trainer.DEFAULTS if getattr(args, k, None) is not None}
 
@@ -140,13 +139,15 @@ def parse():
             p.add_argument("--" + option.replace("_", "-"), type=kind)
         return p
 
-    p = command("nano", run_nano, "make the default model: data, training, export, checks; goes on where it stopped")
-    p.add_argument("--run", default=ROOT / "train" / "runs" / "nano", help="folder of the data, checkpoint and log")
-    p.add_argument("--out", default=ROOT / "models" / "asynclm-nano.gguf", help="the model file")
-    p.add_argument("--threads", type=int, default=cores)
-    p.add_argument("--program", help="the asynclm that makes the data; without it, ./dev builds it")
+    for name, what in (("nano", "the default model, on a CPU"), ("mini", "a model of 33 million parameters, on a GPU")):
+        p = command(name, run_recipe, f"make {what}: data, training, export, checks; goes on where it stopped")
+        p.add_argument("--run", help=f"folder of the data, checkpoint and log (train/runs/{name})")
+        p.add_argument("--out", help=f"the model file (models/asynclm-{name}.gguf)")
+        p.add_argument("--threads", type=int, default=cores)
+        p.add_argument("--device", help="as PyTorch names it; without it, that of the recipe")
+        p.add_argument("--program", help="the asynclm that makes the data; without it, ./dev builds it")
     p = training("pretrain", run_pretrain, "train, or go on with a training", 2, 4)
-    p.add_argument("--config", default="nano", help="model shape: tiny, nano, nano64, micro")
+    p.add_argument("--config", default="nano", help="model shape: tiny, nano, nano64, micro, mini")
     p.add_argument("--start", metavar="FILE",
                    help="begin from another run's checkpoint, or from the weights of a GGUF that 'export' wrote")
     p.add_argument("--processes", type=int, default=1, metavar="N",

@@ -53,6 +53,7 @@ CONFIGS = {
     "nano4": Config(rotated=1.0, rope_base=1e4),  # the default model's versions 1 to 6
     "nano64": Config(heads=3, kv_heads=3),
     "micro": Config(dim=256, layers=8, heads=8, kv_heads=8, ffn=704),
+    "mini": Config(dim=512, layers=10, heads=8, kv_heads=8, ffn=1408, context=8192),  # for a GPU
 }
 
 
@@ -173,6 +174,7 @@ class Model(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.config = config
+        self.autocast = False  # every product in bf16, by PyTorch itself
         self.token_embd = nn.Parameter(torch.empty(config.vocab, config.dim))
         self.blk = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.output_norm = nn.Parameter(torch.ones(config.dim))
@@ -182,6 +184,9 @@ class Model(nn.Module):
 
     def use_bf16(self):
         """Products in bf16, weights and sums in f32: for training where the hardware multiplies bf16 faster."""
+        if self.token_embd.device.type != "cpu":
+            self.autocast = True
+            return
         torch.set_float32_matmul_precision("medium")
         for block in self.blk:
             block.bf16 = True
@@ -240,6 +245,10 @@ class Model(nn.Module):
 
     def forward(self, tokens, at=None):
         """Ids [batch, length] to logits: everywhere, or only at the flat positions `at`."""
+        with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.autocast):
+            return self.logits(tokens, at).float()
+
+    def logits(self, tokens, at):
         length = tokens.shape[1]
         x = F.embedding(tokens, self.token_embd)
         cos, sin = self.cos[:length], self.sin[:length]

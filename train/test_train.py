@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from train import checkpoint, data, export, finetune, hf, hostile, llama, nano, parity, peers, tokenizer, trainer
+from train import checkpoint, data, export, finetune, hf, hostile, llama, parity, peers, recipes, tokenizer, trainer
 from train.model import CONFIGS, AttentionBf16, Config, Model, attention_bf16
 
 
@@ -261,6 +261,26 @@ class AttentionTest(unittest.TestCase):
                 self.assertLess(float((mine - right).detach().norm() / right.norm().clamp(min=1e-3)), 0.02, length)
 
 
+class ModelTest(unittest.TestCase):
+    def test_as_on_a_gpu_products_in_bf16_are_near_those_in_f32(self):
+        model = Model(CONFIGS["tiny"]).init(1)
+        tokens = torch.randint(0, CONFIGS["tiny"].vocab, (2, 64), generator=torch.Generator().manual_seed(1))
+        at = torch.arange(100)
+        exact = model(tokens, at).detach()
+        model.autocast = True
+        logits = model(tokens, at)
+        self.assertEqual(logits.dtype, torch.float32)
+        self.assertFalse(torch.equal(logits, exact))
+        torch.testing.assert_close(logits, exact, rtol=0, atol=0.03 * float(exact.abs().max()))
+        logits.sum().backward()
+        self.assertTrue(all(p.grad is not None and p.grad.dtype == torch.float32 for p in model.parameters()))
+
+    def test_sizes(self):
+        with torch.device("meta"):
+            sizes = {name: sum(p.numel() for p in Model(CONFIGS[name]).parameters()) for name in ("nano", "mini")}
+        self.assertEqual({name: round(size / 1e6, 1) for name, size in sizes.items()}, {"nano": 3.1, "mini": 33.2})
+
+
 class ExportTest(unittest.TestCase):
     def test_libllama_computes_the_same_logits(self):
         torch.manual_seed(1)
@@ -286,8 +306,8 @@ class ExportTest(unittest.TestCase):
                     self.assertTrue(torch.equal(again.state_dict()[name], weight), name)
 
 
-class NanoTest(unittest.TestCase):
-    """The recipe of the default model with another data writer, three steps and a small shape."""
+class RecipeTest(unittest.TestCase):
+    """A recipe with another data writer, three steps and a small shape."""
 
     PROGRAM = """#!/bin/sh
 while [ $# -gt 0 ]; do [ "$1" != --out ] || out=$2; shift; done
@@ -307,15 +327,16 @@ cp "$TOY" "$out"
             (run / "l1.jsonl.partial").write_text("{", encoding="utf-8")  # as a killed one leaves it
             (run / "budget").write_text("0.015", encoding="utf-8")
             environment = {"TOY": str(folder / "toy")}
-            with unittest.mock.patch.dict(os.environ, environment), unittest.mock.patch.object(nano, "CONFIG", "tiny"):
+            toy = {"toy": recipes.Recipe("tiny", 1, "q8_0", "cpu")}
+            with unittest.mock.patch.dict(os.environ, environment), unittest.mock.patch.dict(recipes.RECIPES, toy):
                 with contextlib.redirect_stdout(io.StringIO()):
-                    nano.main(run, out, 1, program)
+                    recipes.main("toy", run, out, 1, program=program)
                 made, log = out.read_bytes(), (run / "log.jsonl").read_text(encoding="utf-8")
                 self.assertTrue((run / "log.png").exists())
                 out.unlink()
                 with contextlib.redirect_stdout(io.StringIO()):
-                    nano.main(run, out, 1, program)
-            self.assertEqual((folder / "toy.count").read_text(encoding="utf-8"), "x\n" * len(nano.DATA))
+                    recipes.main("toy", run, out, 1, program=program)
+            self.assertEqual((folder / "toy.count").read_text(encoding="utf-8"), "x\n" * len(recipes.DATA))
             self.assertEqual((run / "log.jsonl").read_text(encoding="utf-8"), log)
             self.assertEqual(out.read_bytes(), made)
             open_llama(out, vocab_only=True).close()

@@ -55,6 +55,13 @@ def has_bf16(device):
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
+def check_device(device):
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SystemExit(f"--device {device}: {error}") from error
+
+
 def same_weights(shape, wanted, is_start):
     """Whether training can go on from weights of this shape. From those of another run also where positions are
     rotated otherwise: heads that used what is no longer there are learned anew, in about a million tokens."""

@@ -22,10 +22,10 @@ namespace asynclm {
 
 using Json = nlohmann::ordered_json;  // keeps the order of a schema's properties
 
-// When a result or a message enters the model's context. Never inside a block; what is there at the
-// same time enters it together.
+// When a result or a message enters the model's context. Never inside a block or a word; what is
+// there at the same time enters it together.
 enum class Delivery : std::uint8_t {
-  interrupt,  // at the next token
+  interrupt,  // at once
   when_idle,  // when the model pauses or has ended its turn
   silent,     // with the next thing that does: the model is not woken for it
 };

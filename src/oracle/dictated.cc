@@ -66,7 +66,7 @@ class DictatedTasks {
   // --- words and values ---
 
   // The words that programs are named after are single tokens more often than those of a word list.
-  string word() { return words_.pick(random_, 0.6); }
+  string word() { return words_.pick(random_); }
 
   string capitalised_word() {
     string out = word();

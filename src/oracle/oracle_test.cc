@@ -37,11 +37,10 @@ Task two_calls() {
 TEST(Oracle, Async) {
   const OracleRun out = run(Mode::async, kTools, two_calls());
   // g is dispatched at 120 and f at 240 ms; the trap ends at 280, f returns at 340, and g at 420,
-  // when eight tokens of the report on f are
-  // written.
+  // when eight tokens of the report on f are written: it waits for the end of the word.
   EXPECT_EQ(out.text,
             "[CALL]a[HEAD]g(x=\"2\")[END][CALL]b[HEAD]f(x=\"1\")[END]hi\n[TRAP][END]"
-            "[INTR]b[HEAD]one[END]- b: one[INTR]a[HEAD]two[END]\n- a: two\n<|end_of_text|>");
+            "[INTR]b[HEAD]one[END]- b: one\n[INTR]a[HEAD]two[END]- a: two\n<|end_of_text|>");
   EXPECT_EQ(out.answer, "hi\n- b: one\n- a: two\n");
   EXPECT_EQ(to_ms(*out.calls[0].returned), 420);
   EXPECT_EQ(to_ms(*out.calls[1].returned), 340);

@@ -739,9 +739,9 @@ void WordList::add_pieces(const Vocabulary& vocabulary) {
   }
 }
 
-string WordList::pick(Random& random, double of_pieces) const {
+string WordList::pick(Random& random) const {
   constexpr std::size_t kLongest = 12;  // ids are made of up to three words, and have 64 bytes
-  if (pieces_.empty() || !random.chance(of_pieces)) return random.pick(words_);
+  if (pieces_.empty() || !random.chance(kOfPieces)) return random.pick(words_);
   for (;;) {
     string word;
     const int count = random.between(1, random.between(1, 2));

@@ -37,9 +37,10 @@ class WordList {
   // only some of these, and a token that no training text holds cannot be copied from a prompt.
   void add_pieces(const Vocabulary& vocabulary);
 
-  // So many of the picked ones are made of one or two pieces.
-  static constexpr double kOfPieces = 0.25;
-  [[nodiscard]] std::string pick(Random& random, double of_pieces = kOfPieces) const;
+  // So many of the picked ones are made of one or two pieces: every token of the vocabulary is then
+  // copied about equally often. Of words alone, common ones, which are single tokens, hardly come up.
+  static constexpr double kOfPieces = 0.6;
+  [[nodiscard]] std::string pick(Random& random) const;
   // A piece of the vocabulary that is text by itself; where there is none, a word.
   [[nodiscard]] std::string pick_piece(Random& random) const;
   [[nodiscard]] std::size_t size() const { return words_.size(); }

@@ -15,7 +15,7 @@ namespace asynclm {
 namespace {
 
 constexpr std::uint64_t kSessionMagic = 0x3153'4553'4D4C'5941U;  // "AYLMSES1" in memory order
-constexpr std::uint64_t kSessionFormat = 1;
+constexpr std::uint64_t kSessionFormat = 2;
 
 struct SessionFileHeader {
   std::uint64_t magic = kSessionMagic;

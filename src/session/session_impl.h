@@ -34,6 +34,10 @@ namespace asynclm {
 // The id of interrupts by which the session itself speaks.
 inline constexpr std::string_view kErrorId = "error";
 
+// Bytes. What goes on longer than this is no word, or of a script without spaces: interrupts cut it.
+// Ids and most paths are shorter.
+inline constexpr std::size_t kLongestWord = 64;
+
 struct Session::Impl {
   struct Tool {
     ToolSpec spec;
@@ -168,6 +172,8 @@ struct Session::Impl {
   [[nodiscard]] Result<void> open_turn(Time now);
   void finish(FinishReason reason, Time now);
   void flush_text(Time now);
+  // An interrupt now would stand inside a word.
+  [[nodiscard]] bool in_word() const { return word_bytes > 0 && word_bytes < kLongestWord; }
   void check_limits(Time now);
   void after_input(Time now);
 
@@ -202,6 +208,7 @@ struct Session::Impl {
   int idle_traps = 0;
 
   std::vector<PendingInterrupt> queue;
+  std::size_t word_bytes = 0;  // of the word of text that the context ends with, complete or not
   std::vector<Event> events;
   bool events_taken = false;
   std::string answer;

@@ -7,6 +7,11 @@
 #include "session/session_impl.h"
 
 namespace asynclm {
+namespace {
+
+bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
+
+}  // namespace
 
 // A token that the model has written, or could only have written.
 void Session::Impl::take(Token token, Time now) {
@@ -37,6 +42,7 @@ void Session::Impl::take(Token token, Time now) {
       leave_out(parser.bytes_behind(), /*or_all=*/false);
       goes_on = false;
     }
+    if (event != Parser::Event::text) word_bytes = 0;
     switch (event) {
       case Parser::Event::none:
         break;
@@ -125,7 +131,10 @@ void Session::Impl::flush_text(Time now) {
   answer_sent = complete;
 }
 
+// Many tokenizers put the space before a word into its first token: such a word may have ended.
 void Session::Impl::on_text(std::string_view text, Time now) {
+  const bool may_have_ended = is_space(text.front()) || is_space(text.back());
+  word_bytes = may_have_ended ? 0 : word_bytes + text.size();
   answer += text;
   flush_text(now);
 }

@@ -182,6 +182,7 @@ Json Session::Impl::save() const {
                        {"origin", enum_json(interrupt.origin)},
                        {"delivery", enum_json(interrupt.delivery)}});
   }
+  out["word_bytes"] = word_bytes;
   out["answer"] = answer;
   out["answer_sent"] = answer_sent;
   if (error) out["error"] = {{"code", enum_json(error->code)}, {"message", error->message}};
@@ -298,6 +299,7 @@ void Session::Impl::load(const Json& saved) {
                      enumerator(interrupt.at("origin"), Origin::tool_error),
                      enumerator(interrupt.at("delivery"), Delivery::silent)});
   }
+  saved.at("word_bytes").get_to(word_bytes);
   saved.at("answer").get_to(answer);
   saved.at("answer_sent").get_to(answer_sent);
   require(answer_sent <= answer.size(), "more of its answer was sent than there is");

@@ -93,6 +93,22 @@ TEST_F(SessionTest, ALyingVocabularyEndsTheSessionBeforeItsTokensEnterTheContext
   EXPECT_TRUE(std::holds_alternative<Done>(talk.step()));
 }
 
+// Where tokens begin with the space before a word, no token says that the word has ended.
+TEST_F(SessionTest, AWordThatBeganWithItsSpaceMayHaveEnded) {
+  vocabulary_.pieces = {" Par", "is"};
+  auto session = this->session();
+  const auto is_heard = [&](std::string_view piece) {
+    session.decoded(vocabulary_.piece(piece), {});
+    const std::size_t before = session.context().size();
+    EXPECT_TRUE(session.interrupt("user", "go on", {}));
+    return session.context().size() > before;
+  };
+  EXPECT_TRUE(is_heard(" Par"));
+  EXPECT_FALSE(is_heard("is"));
+  session.decoded(vocabulary_.piece(" Par"), {});
+  EXPECT_EQ(session.context().back(), vocabulary_.control("[END]"));
+}
+
 TEST_F(SessionTest, ATokenThatIsNoneEndsTheSession) {
   for (const Token token : {kNoToken, vocabulary_.size(), Token{1 << 30}}) {
     auto session = this->session();
