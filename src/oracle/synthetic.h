@@ -38,7 +38,8 @@ class WordList {
   void add_pieces(const Vocabulary& vocabulary);
 
   // So many of the picked ones are made of one or two pieces: every token of the vocabulary is then
-  // copied about equally often. Of words alone, common ones, which are single tokens, hardly come up.
+  // copied about equally often. Of words alone, common ones, which are single tokens, hardly come
+  // up.
   static constexpr double kOfPieces = 0.6;
   [[nodiscard]] std::string pick(Random& random) const;
   // A piece of the vocabulary that is text by itself; where there is none, a word.

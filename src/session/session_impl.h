@@ -34,8 +34,8 @@ namespace asynclm {
 // The id of interrupts by which the session itself speaks.
 inline constexpr std::string_view kErrorId = "error";
 
-// Bytes. What goes on longer than this is no word, or of a script without spaces: interrupts cut it.
-// Ids and most paths are shorter.
+// Bytes. What goes on longer than this is no word, or of a script without spaces: interrupts cut
+// it. Ids and most paths are shorter.
 inline constexpr std::size_t kLongestWord = 64;
 
 struct Session::Impl {
