@@ -65,7 +65,6 @@ class DictatedTasks {
  private:
   // --- words and values ---
 
-  // The words that programs are named after are single tokens more often than those of a word list.
   string word() { return words_.pick(random_); }
 
   string capitalised_word() {
