@@ -22,9 +22,9 @@ class Recipe:
 
 RECIPES = {
     # Two cores, 150 minutes.
-    "nano": Recipe("nano", 1, "f16", "cpu"),
+    "nano": Recipe("nano", 1, "f16", "cpu", {"decay": 0.75}),
     # A GPU of 80 GB, ten minutes a stage.
-    "mini": Recipe("mini", 3, "q8_0", "cuda", {"step_tokens": 24576, "micro_tokens": 24576}),
+    "mini": Recipe("mini", 3, "q8_0", "cuda", {"decay": 0.75, "step_tokens": 24576, "micro_tokens": 24576}),
 }
 
 # Arguments of `asynclm dataset`. The data sets have tasks of their own seeds; `valid…` also have words

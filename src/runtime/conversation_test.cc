@@ -201,7 +201,9 @@ TEST_F(ConversationTest, ATurnThatIsCancelledInTheQueueIsFollowedByAnother) {
                                            FakeEngineOptions{.max_sequences = 1});
   engine = made.get();
   made->close_gate();
-  runtime = std::move(*Runtime::create(std::move(made), tools(), {}));
+  // Nobody gives up a place in the middle: a script that got another one would begin anew.
+  runtime = std::move(
+      *Runtime::create(std::move(made), tools(), {.residency = ResidencyPolicy::keep}));
   RunRequest other = request();
   other.open = false;
   other.on_event = nullptr;
