@@ -134,8 +134,8 @@ def parse():
         p.add_argument("--valid-minutes", type=float, default=valid_minutes)
         p.add_argument("--max-steps", type=int)
         p.add_argument("--precision", choices=["auto", "f32", "bf16"], help="of products; auto: bf16 where it is faster")
-        for option, kind in (("lr", float), ("step_tokens", int), ("micro_tokens", int), ("warmup", float), ("decay", float),
-                             ("clip", float), ("decision_weight", float), ("seed", int)):
+        for option, kind in (("lr", float), ("step_tokens", int), ("micro_tokens", int), ("warmup", float), ("hold", float),
+                             ("decay", float), ("clip", float), ("decision_weight", float), ("seed", int)):
             p.add_argument("--" + option.replace("_", "-"), type=kind)
         return p
 

@@ -4,6 +4,7 @@
 import contextlib
 import io
 import json
+import math
 import os
 import random
 import resource
@@ -114,6 +115,26 @@ class DataTest(unittest.TestCase):
             for position in (0, 1, len(seen) // 2, len(seen) - 1):
                 later = data.Stream(sequences, 300, 1, position).next().inputs
                 self.assertTrue(torch.equal(later, seen[position]))
+
+
+class RateTest(unittest.TestCase):
+    def test_warms_up_holds_and_falls(self):
+        options = {**trainer.DEFAULTS, "step_tokens": 1000, "warmup": 0.1, "hold": 1.0, "decay": 0.5}
+        million = lambda m: trainer.rate(m * 1e6 - 1000, 10e6, options)
+        self.assertAlmostEqual(million(0.05), 0.5, 4)
+        self.assertEqual(million(0.5), 1.0)
+        self.assertAlmostEqual(million(4.0), 0.5, 4)
+        self.assertAlmostEqual(million(7.5), 0.5 * 7.5 ** -0.5, 3)
+        self.assertEqual(trainer.rate(10e6, 10e6, options), 0.0)
+        forever = {**options, "hold": math.inf}
+        self.assertEqual(trainer.rate(4e6, 10e6, forever), 1.0)
+
+    def test_wrong_options_are_named(self):
+        for options, said in (({"hold": 0.0}, "--hold 0.0"), ({"decay": math.nan}, "--decay nan"),
+                              ({"step_tokens": 0}, "--step-tokens 0"), ({"warmup": -1.0}, "--warmup -1.0")):
+            with self.assertRaises(SystemExit) as raised:
+                trainer.Trainer("/nowhere", "tiny", [], options=options)
+            self.assertIn(said, str(raised.exception))
 
 
 class TrainerTest(unittest.TestCase):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training: Muon + AdamW, warm-up, constant, linear decay; stops and resumes at any step.
+"""Training: Muon + AdamW, warm-up, constant, inverse square root, linear decay; stops and resumes at any step.
 
 State is one checkpoint file. The end of training may be moved while it runs: the stages and the
 decay follow the budget (million tokens) written in RUN/budget.
@@ -27,6 +27,7 @@ DEFAULTS = {
     "step_tokens": 6144,
     "micro_tokens": 3072,  # what a forward pass holds: small keeps activations near the cache
     "warmup": 0.3,  # million tokens
+    "hold": math.inf,  # million tokens; then the rate falls with the inverse square root of the tokens
     "decay": 0.5,  # share of the budget in which the rate falls to zero
     "clip": 1.0,
     "decision_weight": 5.0,  # of the loss of a token after a control token: there the model decides
@@ -60,6 +61,14 @@ def check_device(device):
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise SystemExit(f"--device {device}: {error}") from error
+
+
+def check(options):
+    for name in ("lr", "embd_lr", "step_tokens", "micro_tokens", "hold", "decay", "clip", "decision_weight"):
+        if not options[name] > 0:
+            raise SystemExit(f"--{name.replace('_', '-')} {options[name]}: expected more than 0")
+    if not options["warmup"] >= 0:
+        raise SystemExit(f"--warmup {options['warmup']}: expected 0 or more million tokens")
 
 
 def same_weights(shape, wanted, is_start):
@@ -97,9 +106,11 @@ class Optimizers:
 
 
 def rate(tokens, budget, options):
-    """Share of the full learning rate: warm-up, constant, linear to zero at the budget."""
-    warm = min(1.0, (tokens + options["step_tokens"]) / (options["warmup"] * 1e6 + 1))
-    return warm * min(1.0, max(0.0, (budget - tokens) / (options["decay"] * budget)))
+    """Share of the full learning rate: warm-up, constant, inverse square root; linear to zero at the budget."""
+    after = tokens + options["step_tokens"]
+    warm = min(1.0, after / (options["warmup"] * 1e6 + 1))
+    late = min(1.0, math.sqrt(options["hold"] * 1e6 / after))
+    return warm * late * min(1.0, max(0.0, (budget - tokens) / (options["decay"] * budget)))
 
 
 class Trainer:
@@ -110,6 +121,8 @@ class Trainer:
         together (peers.py), of which the one of rank 0 writes all files."""
         if isinstance(config, str) and config not in CONFIGS:
             raise SystemExit(f"--config {config}: there are {', '.join(CONFIGS)}")
+        self.options = {**DEFAULTS, **(options or {})}
+        check(self.options)
         given = None if isinstance(config, str) else config
         config = given.config if given else CONFIGS[config]
         self.run = Path(run)
@@ -121,7 +134,6 @@ class Trainer:
                 fcntl.flock(self.log_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SystemExit(f"{self.run}: another training runs in this folder") from None
-        self.options = {**DEFAULTS, **(options or {})}
         self.shares = np.cumsum([tokens for _, tokens in stages])
         self.default_budget = float(self.shares[-1])
         self.shares = self.shares / self.shares[-1]
