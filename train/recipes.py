@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 @dataclass(frozen=True)
 class Recipe:
     config: str  # the shape (CONFIGS in model.py)
-    data: int  # so many times SAMPLES
+    data: int  # so many times the samples of DATA
     type: str  # of the model file
     device: str
     options: dict = field(default_factory=dict)  # other than trainer.DEFAULTS
@@ -27,24 +27,39 @@ RECIPES = {
     "mini": Recipe("mini", 3, "q8_0", "cuda", {"decay": 0.75, "step_tokens": 24576, "micro_tokens": 24576}),
 }
 
-# Arguments of `asynclm dataset`. The data sets have tasks of their own seeds; `valid…` also have words
-# that neither training nor testing sees.
-#
-# The teacher calls in the order in which the user asked, not by the longest estimate: then the next call
-# is that of the next clause, which a model of this size can learn to find. Comparing the estimates of all
-# clauses at once it did not learn.
-AS_WRITTEN = ["--policy", "as-written"]
-MIXED = [*AS_WRITTEN, "--modes", "async=50,async+=20,sync=15,sync-parallel=15"]
-SAMPLES = {"easy": 5000, "mixed1": 2400, "mixed2": 7200, "mixed3": 14400, "mixed4": 20400, "mixed5": 18000, "mixed6": 5400,
-           **{f"valid{level}": 100 for level in (3, 4, 5, 6)}}
+
+@dataclass(frozen=True)
+class DataSet:
+    """What `asynclm dataset` is asked for."""
+
+    level: int
+    samples: int  # for each time Recipe.data
+    seed: int
+    max_tokens: int
+    modes: tuple = ("--modes", "async=50,async+=20,sync=15,sync-parallel=15")
+    split: str = "train"  # validation: words that neither training nor testing sees
+
+    def arguments(self, recipe):
+        """The teacher calls in the order in which the user asked, not by the longest estimate: then the next call is
+        that of the next clause, which a model of this size can learn to find. Comparing the estimates of all clauses at
+        once it did not learn."""
+        samples = self.samples * (recipe.data if self.split == "train" else 1)
+        return ["--level", str(self.level), "--samples", str(samples), "--seed", str(self.seed), "--max-tokens", str(self.max_tokens),
+                "--split", self.split, "--policy", "as-written", *self.modes]
+
+
 DATA = {
-    "easy": ["--level", "1", "--seed", "501", "--max-tokens", "900", *AS_WRITTEN],
-    **{f"mixed{level}": ["--level", str(level), "--seed", str(610 + level), "--max-tokens", "3000" if level == 6 else "1600", *MIXED]
-       for level in range(1, 7)},
-    **{f"valid{level}": ["--level", str(level), "--seed", str(level + 7), "--split", "validation", "--max-tokens", "1600", *MIXED]
-       for level in (3, 4, 5, 6)},
+    "easy": DataSet(1, 5000, 501, 900, modes=()),
+    "mixed1": DataSet(1, 2400, 611, 1600),
+    "mixed2": DataSet(2, 7200, 612, 1600),
+    "mixed3": DataSet(3, 14400, 613, 1600),
+    "mixed4": DataSet(4, 20400, 614, 1600),
+    "mixed5": DataSet(5, 18000, 615, 1600),
+    "mixed6": DataSet(6, 5400, 616, 3000),
+    **{f"valid{level}": DataSet(level, 100, level + 7, 1600, split="validation") for level in (3, 4, 5, 6)},
 }
-# (data sets, million tokens for each time SAMPLES). Copying and the choice of a tool come first, by themselves;
+
+# (data sets, million tokens for each time Recipe.data). Copying and the choice of a tool come first, by themselves;
 # after that all levels together, since a level that is left out is forgotten. Nothing is seen more than about once.
 STAGES = ((("easy",), 2.5), (tuple(f"mixed{level}" for level in range(1, 7)), 45.0))
 
@@ -54,8 +69,7 @@ LIMITS = {"f32": 1e-3, "f16": 0.25, "q8_0": 2.0}
 
 def make_data(program, run, recipe, name):
     path, partial = run / f"{name}.jsonl", run / f"{name}.jsonl.partial"
-    samples = SAMPLES[name] * (1 if name.startswith("valid") else recipe.data)
-    command = [str(program), "dataset", "--vocab", str(tokenizer.SHIPPED / "vocab.gguf"), *DATA[name], "--samples", str(samples)]
+    command = [str(program), "dataset", "--vocab", str(tokenizer.SHIPPED / "vocab.gguf"), *DATA[name].arguments(recipe)]
     status = subprocess.run([*command, "--out", str(partial)]).returncode
     if status:
         raise SystemExit(f"{path}: '{' '.join(command)}' ended with status {status}")
@@ -80,7 +94,7 @@ def data(program, run, recipe, threads):
 
 def train(run, recipe, threads, device):
     stages = [([str(run / f"{name}.jsonl") for name in names], millions * recipe.data * 1e6) for names, millions in STAGES]
-    valid = [str(run / f"{name}.jsonl") for name in DATA if name.startswith("valid")]
+    valid = [str(run / f"{name}.jsonl") for name, what in DATA.items() if what.split == "validation"]
     on_cpu = device == "cpu"
     # A step is two micro-batches of the default size.
     processes = min(threads, 2) if on_cpu else 1
