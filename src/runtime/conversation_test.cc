@@ -202,8 +202,8 @@ TEST_F(ConversationTest, ATurnThatIsCancelledInTheQueueIsFollowedByAnother) {
   engine = made.get();
   made->close_gate();
   // Nobody gives up a place in the middle: a script that got another one would begin anew.
-  runtime = std::move(
-      *Runtime::create(std::move(made), tools(), {.residency = ResidencyPolicy::keep}));
+  runtime =
+      std::move(*Runtime::create(std::move(made), tools(), {.residency = ResidencyPolicy::keep}));
   RunRequest other = request();
   other.open = false;
   other.on_event = nullptr;
