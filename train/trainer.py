@@ -63,7 +63,7 @@ def check_device(device):
         raise SystemExit(f"--device {device}: {error}") from error
 
 
-def check(options):
+def check_options(options):
     for name in ("lr", "embd_lr", "step_tokens", "micro_tokens", "hold", "decay", "clip", "decision_weight"):
         if not options[name] > 0:
             raise SystemExit(f"--{name.replace('_', '-')} {options[name]}: expected more than 0")
@@ -122,7 +122,7 @@ class Trainer:
         if isinstance(config, str) and config not in CONFIGS:
             raise SystemExit(f"--config {config}: there are {', '.join(CONFIGS)}")
         self.options = {**DEFAULTS, **(options or {})}
-        check(self.options)
+        check_options(self.options)
         given = None if isinstance(config, str) else config
         config = given.config if given else CONFIGS[config]
         self.run = Path(run)
