@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The models that ship, each from nothing to a GGUF file. What is there already is not made again."""
+"""Models of the protocol, each from nothing to a GGUF file. What is there already is not made again."""
 
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ class Recipe:
 
 
 RECIPES = {
-    # Two cores, 150 minutes.
+    # Two cores, 160 minutes.
     "nano": Recipe("nano", 1, "f16", "cpu", {"hold": 1.2, "decay": 0.6}),
     # A GPU of 80 GB, ten minutes a stage.
     "mini": Recipe("mini", 3, "q8_0", "cuda", {"decay": 0.75, "step_tokens": 24576, "micro_tokens": 24576}),
