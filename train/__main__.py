@@ -29,7 +29,7 @@ def run_recipe(args):
 
     run = args.run or ROOT / "train" / "runs" / args.command
     out = args.out or ROOT / "models" / f"asynclm-{args.command}.gguf"
-    recipes.main(args.command, run, out, args.threads, args.device, args.program)
+    recipes.main(args.command, run, out, args.threads, args.device, args.program, args.rounds)
 
 
 def run_tokenizer(args):
@@ -134,8 +134,8 @@ def parse():
         p.add_argument("--valid-minutes", type=float, default=valid_minutes)
         p.add_argument("--max-steps", type=int)
         p.add_argument("--precision", choices=["auto", "f32", "bf16"], help="of products; auto: bf16 where it is faster")
-        for option, kind in (("lr", float), ("step_tokens", int), ("micro_tokens", int), ("warmup", float), ("hold", float),
-                             ("decay", float), ("clip", float), ("decision_weight", float), ("seed", int)):
+        for option, kind in (("lr", float), ("step_tokens", int), ("micro_tokens", int), ("warmup", float),
+                             ("decay", float), ("clip", float), ("seed", int)):
             p.add_argument("--" + option.replace("_", "-"), type=kind)
         return p
 
@@ -145,6 +145,7 @@ def parse():
         p.add_argument("--out", help=f"the model file (models/asynclm-{name}.gguf)")
         p.add_argument("--threads", type=int, default=cores)
         p.add_argument("--device", help="as PyTorch names it; without it, that of the recipe")
+        p.add_argument("--rounds", type=int, metavar="N", help="only the first N rounds of the training: weaker, sooner")
         p.add_argument("--program", help="the asynclm that makes the data; without it, ./dev builds it")
     p = training("pretrain", run_pretrain, "train, or go on with a training", 2, 4)
     p.add_argument("--config", default="nano", help="model shape: tiny, nano, nano64, micro, mini")

@@ -9,9 +9,8 @@ from torch import nn
 
 from . import hf, tokenizer, trainer
 
-# AdamW at a rate that keeps what a model knows; markers are new and few, so they count no more than the rest.
-DEFAULTS = {"optimizer": "adamw", "lr": 2e-5, "step_tokens": 32768, "micro_tokens": 8192, "warmup": 0.1, "decay": 0.9,
-            "decision_weight": 1.0}
+# AdamW at a rate that keeps what a model knows.
+DEFAULTS = {"optimizer": "adamw", "lr": 2e-5, "step_tokens": 32768, "micro_tokens": 8192, "warmup": 0.1, "decay": 0.9}
 
 
 class Model(nn.Module):

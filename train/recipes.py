@@ -3,7 +3,7 @@
 
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import export, parity, peers, plot, tokenizer, trainer
@@ -12,20 +12,23 @@ ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
+class Round:
+    """A training at whose end the rate is zero. The next one goes on from there, at a high rate again."""
+
+    stages: tuple  # (data sets, million tokens for each time Recipe.data)
+    options: dict = field(default_factory=dict)  # other than trainer.DEFAULTS
+
+
+@dataclass(frozen=True)
 class Recipe:
     config: str  # the shape (CONFIGS in model.py)
     data: int  # so many times the samples of DATA
     type: str  # of the model file
     device: str
-    options: dict = field(default_factory=dict)  # other than trainer.DEFAULTS
+    rounds: tuple
 
-
-RECIPES = {
-    # Two cores, 160 minutes.
-    "nano": Recipe("nano", 1, "f16", "cpu", {"hold": 1.2, "decay": 0.6}),
-    # A GPU of 80 GB, ten minutes a stage.
-    "mini": Recipe("mini", 3, "q8_0", "cuda", {"decay": 0.75, "step_tokens": 24576, "micro_tokens": 24576}),
-}
+    def data_sets(self):
+        return [name for part in self.rounds for names, _ in part.stages for name in names] + VALIDATION
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,30 @@ DATA = {
     "mixed4": DataSet(4, 20400, 614, 1600),
     "mixed5": DataSet(5, 18000, 615, 1600),
     "mixed6": DataSet(6, 5400, 616, 3000),
+    "more1": DataSet(1, 1600, 711, 1600),
+    "more2": DataSet(2, 5600, 712, 1600),
+    "more3": DataSet(3, 12000, 713, 1600),
+    "more4": DataSet(4, 19200, 714, 1600),
+    "more5": DataSet(5, 18000, 715, 1600),
+    "more6": DataSet(6, 8000, 716, 3000),
     **{f"valid{level}": DataSet(level, 100, level + 7, 1600, split="validation") for level in (3, 4, 5, 6)},
 }
+VALIDATION = [name for name, what in DATA.items() if what.split == "validation"]
 
-# (data sets, million tokens for each time Recipe.data). Copying and the choice of a tool come first, by themselves;
-# after that all levels together, since a level that is left out is forgotten. Nothing is seen more than about once.
-STAGES = ((("easy",), 2.5), (tuple(f"mixed{level}" for level in range(1, 7)), 45.0))
+# Copying and the choice of a tool come first, by themselves; after that all levels together, since a level that is left
+# out is forgotten. Nothing is seen more than about once.
+FIRST = ((("easy",), 2.5), (tuple(f"mixed{level}" for level in range(1, 7)), 45.0))
+MORE = ((tuple(f"more{level}" for level in range(1, 7)), 45.0),)
+
+RECIPES = {
+    # Two cores, 150 minutes a round.
+    "nano": Recipe("nano", 1, "f16", "cpu", (
+        Round(FIRST),
+        Round(MORE, {"lr": 0.012, "embd_lr": 0.0024, "decay": 45.0 / 92.5}),
+    )),
+    # A GPU of 80 GB, ten minutes a stage.
+    "mini": Recipe("mini", 3, "q8_0", "cuda", (Round(FIRST, {"step_tokens": 24576, "micro_tokens": 24576}),)),
+}
 
 # Exact arithmetic differs by rounding alone; the others also round weights and activations.
 LIMITS = {"f32": 1e-3, "f16": 0.25, "q8_0": 2.0}
@@ -77,7 +98,7 @@ def make_data(program, run, recipe, name):
 
 
 def data(program, run, recipe, threads):
-    missing = [name for name in DATA if not (run / f"{name}.jsonl").exists()]
+    missing = [name for name in recipe.data_sets() if not (run / f"{name}.jsonl").exists()]
     if not missing:
         return
     if program is None:
@@ -93,21 +114,28 @@ def data(program, run, recipe, threads):
 
 
 def train(run, recipe, threads, device):
-    stages = [([str(run / f"{name}.jsonl") for name in names], millions * recipe.data * 1e6) for names, millions in STAGES]
-    valid = [str(run / f"{name}.jsonl") for name, what in DATA.items() if what.split == "validation"]
+    path = lambda name: str(run / f"{name}.jsonl")
     on_cpu = device == "cpu"
     # A step is two micro-batches of the default size.
     processes = min(threads, 2) if on_cpu else 1
-    training = peers.train(processes, threads // processes,
-                           {"run": run, "config": recipe.config, "stages": stages, "valid": valid, "options": recipe.options,
-                            "device": device},
-                           {"log_steps": 20, "checkpoint_minutes": 2, "valid_minutes": 15 if on_cpu else 2})
-    if training.stop:
-        raise SystemExit(f"stopped at step {training.step}; the same command goes on from there")
+    stages = []
+    for part in recipe.rounds:
+        stages += [([path(name) for name in names], millions * recipe.data * 1e6) for names, millions in part.stages]
+        training = peers.train(processes, threads // processes,
+                               {"run": run, "config": recipe.config, "stages": list(stages),
+                                "valid": [path(name) for name in VALIDATION], "options": part.options, "device": device},
+                               {"log_steps": 20, "checkpoint_minutes": 2, "valid_minutes": 15 if on_cpu else 2})
+        if training.stop:
+            raise SystemExit(f"stopped at step {training.step}; the same command goes on from there")
 
 
-def main(name, run, out, threads, device=None, program=None):
+def main(name, run, out, threads, device=None, program=None, rounds=None):
+    """rounds: only so many, the first ones; all without it."""
     recipe, run, out = RECIPES[name], Path(run), Path(out)
+    if rounds is not None:
+        if not 1 <= rounds <= len(recipe.rounds):
+            raise SystemExit(f"--rounds {rounds}: {name} has {len(recipe.rounds)}")
+        recipe = replace(recipe, rounds=recipe.rounds[:rounds])
     device = device or recipe.device
     trainer.check_device(device)
     run.mkdir(parents=True, exist_ok=True)

@@ -119,18 +119,16 @@ class DataTest(unittest.TestCase):
 
 class RateTest(unittest.TestCase):
     def test_warms_up_holds_and_falls(self):
-        options = {**trainer.DEFAULTS, "step_tokens": 1000, "warmup": 0.1, "hold": 1.0, "decay": 0.5}
+        options = {**trainer.DEFAULTS, "step_tokens": 1000, "warmup": 0.1, "decay": 0.5}
         million = lambda m: trainer.rate(m * 1e6 - 1000, 10e6, options)
         self.assertAlmostEqual(million(0.05), 0.5, 4)
         self.assertEqual(million(0.5), 1.0)
-        self.assertAlmostEqual(million(4.0), 0.5, 4)
-        self.assertAlmostEqual(million(7.5), 0.5 * 7.5 ** -0.5, 3)
+        self.assertEqual(million(5.0), 1.0)
+        self.assertAlmostEqual(million(7.5), 0.5, 3)
         self.assertEqual(trainer.rate(10e6, 10e6, options), 0.0)
-        forever = {**options, "hold": math.inf}
-        self.assertEqual(trainer.rate(4e6, 10e6, forever), 1.0)
 
     def test_wrong_options_are_named(self):
-        for options, said in (({"hold": 0.0}, "--hold 0.0"), ({"decay": math.nan}, "--decay nan"),
+        for options, said in (({"lr": 0.0}, "--lr 0.0"), ({"decay": math.nan}, "--decay nan"),
                               ({"step_tokens": 0}, "--step-tokens 0"), ({"warmup": -1.0}, "--warmup -1.0")):
             with self.assertRaises(SystemExit) as raised:
                 trainer.Trainer("/nowhere", "tiny", [], options=options)
@@ -328,7 +326,7 @@ class ExportTest(unittest.TestCase):
 
 
 class RecipeTest(unittest.TestCase):
-    """A recipe with another data writer, three steps and a small shape."""
+    """A recipe with another data writer, a few steps and a small shape."""
 
     PROGRAM = """#!/bin/sh
 while [ $# -gt 0 ]; do [ "$1" != --out ] || out=$2; shift; done
@@ -346,10 +344,15 @@ cp "$TOY" "$out"
             run, out = folder / "run", folder / "model.gguf"
             run.mkdir()
             (run / "l1.jsonl.partial").write_text("{", encoding="utf-8")  # as a killed one leaves it
-            (run / "budget").write_text("0.015", encoding="utf-8")
             environment = {"TOY": str(folder / "toy")}
-            toy = {"toy": recipes.Recipe("tiny", 1, "q8_0", "cpu")}
+            rounds = (recipes.Round(((("easy",), 0.015),)), recipes.Round(((("more1", "more2"), 0.01),)))
+            toy = {"toy": recipes.Recipe("tiny", 1, "q8_0", "cpu", rounds)}
             with unittest.mock.patch.dict(os.environ, environment), unittest.mock.patch.dict(recipes.RECIPES, toy):
+                with self.assertRaisesRegex(SystemExit, "--rounds 3: toy has 2"):
+                    recipes.main("toy", run, out, 1, program=program, rounds=3)
+                with contextlib.redirect_stdout(io.StringIO()):
+                    recipes.main("toy", run, out, 1, program=program, rounds=1)
+                first = out.read_bytes()
                 with contextlib.redirect_stdout(io.StringIO()):
                     recipes.main("toy", run, out, 1, program=program)
                 made, log = out.read_bytes(), (run / "log.jsonl").read_text(encoding="utf-8")
@@ -357,7 +360,11 @@ cp "$TOY" "$out"
                 out.unlink()
                 with contextlib.redirect_stdout(io.StringIO()):
                     recipes.main("toy", run, out, 1, program=program)
-            self.assertEqual((folder / "toy.count").read_text(encoding="utf-8"), "x\n" * len(recipes.DATA))
+            self.assertEqual((folder / "toy.count").read_text(encoding="utf-8"), "x\n" * (3 + len(recipes.VALIDATION)))
+            ends = [json.loads(line)["tokens"] for line in log.splitlines()]  # each round ends with a validation
+            self.assertEqual([end >= 1e6 * millions for end, millions in zip(ends, (0.015, 0.025), strict=True)], [True, True])
+            self.assertLess(ends[0], 25e3)
+            self.assertNotEqual(made, first)
             self.assertEqual((run / "log.jsonl").read_text(encoding="utf-8"), log)
             self.assertEqual(out.read_bytes(), made)
             open_llama(out, vocab_only=True).close()

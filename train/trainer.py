@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training: Muon + AdamW, warm-up, constant, inverse square root, linear decay; stops and resumes at any step.
+"""Training: Muon + AdamW, warm-up, constant rate, linear decay; stops and resumes at any step.
 
 State is one checkpoint file. The end of training may be moved while it runs: the stages and the
 decay follow the budget (million tokens) written in RUN/budget.
@@ -21,16 +21,14 @@ from .model import CONFIGS, Model
 from .peers import Alone
 
 DEFAULTS = {
-    "lr": 0.02,  # Muon: update of spectral norm about lr per step
-    "embd_lr": 0.004,  # AdamW: embeddings and norms
+    "lr": 0.014,  # Muon: update of spectral norm about lr per step
+    "embd_lr": 0.0028,  # AdamW: embeddings and norms
     "optimizer": "muon",
     "step_tokens": 6144,
     "micro_tokens": 3072,  # what a forward pass holds: small keeps activations near the cache
     "warmup": 0.3,  # million tokens
-    "hold": math.inf,  # million tokens; then the rate falls with the inverse square root of the tokens
-    "decay": 0.5,  # share of the budget in which the rate falls to zero
+    "decay": 0.7,  # share of the budget in which the rate falls to zero
     "clip": 1.0,
-    "decision_weight": 5.0,  # of the loss of a token after a control token: there the model decides
     "seed": 1,
     "precision": "auto",  # of products: f32, bf16, or auto: bf16 where the hardware has it
 }
@@ -64,7 +62,7 @@ def check_device(device):
 
 
 def check_options(options):
-    for name in ("lr", "embd_lr", "step_tokens", "micro_tokens", "hold", "decay", "clip", "decision_weight"):
+    for name in ("lr", "embd_lr", "step_tokens", "micro_tokens", "decay", "clip"):
         if not options[name] > 0:
             raise SystemExit(f"--{name.replace('_', '-')} {options[name]}: expected more than 0")
     if not options["warmup"] >= 0:
@@ -106,11 +104,9 @@ class Optimizers:
 
 
 def rate(tokens, budget, options):
-    """Share of the full learning rate: warm-up, constant, inverse square root; linear to zero at the budget."""
-    after = tokens + options["step_tokens"]
-    warm = min(1.0, after / (options["warmup"] * 1e6 + 1))
-    late = min(1.0, math.sqrt(options["hold"] * 1e6 / after))
-    return warm * late * min(1.0, max(0.0, (budget - tokens) / (options["decay"] * budget)))
+    """Share of the full learning rate: warm-up, constant, linear to zero at the budget."""
+    warm = min(1.0, (tokens + options["step_tokens"]) / (options["warmup"] * 1e6 + 1))
+    return warm * min(1.0, max(0.0, (budget - tokens) / (options["decay"] * budget)))
 
 
 class Trainer:
@@ -211,23 +207,16 @@ class Trainer:
     def after_control(self, batch):
         return self.controls[batch.inputs.reshape(-1)[batch.at]]
 
-    def weights(self, batch):
-        """Which call, which tool, a trap or more text is decided by few tokens. All others are easy sooner, and would
-        drown them."""
-        return 1.0 + (self.options["decision_weight"] - 1.0) * self.after_control(batch)
-
     def train_step(self, budget):
         """One optimizer step over micro-batches of different lengths; returns (loss, tokens)."""
         stream, batches, tokens = self.streams[self.stage(budget)], [], 0
         while tokens < self.options["step_tokens"] - self.options["micro_tokens"] // 2:
             batches.append(stream.next())
             tokens += batches[-1].n_tokens
-        weights = [self.weights(b) for b in batches]
-        count = sum(float(w.sum()) for w in weights)
+        count = sum(len(b.target) for b in batches)
         total = 0.0
-        for b, w in list(zip(batches, weights))[self.peers.rank::self.peers.size]:
-            losses = F.cross_entropy(self.logits(b), b.target.to(self.device), reduction="none")
-            loss = (losses * w.to(self.device)).sum() / count
+        for b in batches[self.peers.rank::self.peers.size]:
+            loss = F.cross_entropy(self.logits(b), b.target.to(self.device), reduction="sum") / count
             loss.backward()
             total += float(loss.detach())
         total = self.peers.add_up(self.model, total)
