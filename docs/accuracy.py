@@ -26,9 +26,9 @@ for f in parallel:parallel_400_mixed v3_multi_step_parallel:multi_step_parallel_
 done
 python3 docs/accuracy.py NAME=level1.json … > docs/accuracy.md
 ```
-`MODEL` is one of the files of `models/`; *default* is `asynclm-nano.gguf` (version 7), *default 6* its version before, *from nothing* what the first round of `./dev train nano` made in 145 minutes (`train/README.md`; it is not shipped), *cheat-sheet* `asynclm-nano-cheat-sheet.gguf` (`models/README.md`), *cheat-sheet 1* that file's first version; the old ones are in the history. The cheat-sheet model knows level 6 only. The rows of the cheat-sheet models are from when an interrupt could still stand inside a word of text. `DATA` holds recorded calls of the Berkeley Function Calling Leaderboard as JSON lines (`src/oracle/traces.h`).
+`MODEL` is one of the files of `models/`; *default* is `asynclm-nano.gguf` (version 7), *default 6* its version before, *from nothing* what the first round of `./dev train nano` made in 145 minutes (`train/README.md`; it is not shipped), *cheat-sheet* `asynclm-nano-cheat-sheet.gguf` (`models/README.md`); the old ones are in the history. The cheat-sheet model knows level 6 only. The rows of the cheat-sheet models are from when an interrupt could still stand inside a word of text. `DATA` holds recorded calls of the Berkeley Function Calling Leaderboard as JSON lines (`src/oracle/traces.h`).
 
-The real engine decodes, greedily; tools take virtual time, so the same command prints the same. *Calls* are right whose name and arguments are those of an expected call (for recorded calls: one of the accepted values); a wrong call also counts as one too many. *Runs* are right with all calls right, none before what it needs, the answer right, and an end. Words of the tasks were never seen in training.
+The real engine decodes, greedily; tools take virtual time, so the same command prints the same. *Calls* are right whose name and arguments are those of an expected call (for recorded calls: one of the accepted values); a wrong call also counts as one too many. *Runs* are right with all calls right, none before what it needs, no result used before it came, the answer right, and an end. A call that the user had withdrawn before it was made is one too many. Words of the tasks were never seen in training.
 """
 LEVELS = {
     1: "level 1: one call",
@@ -103,7 +103,8 @@ def main(arguments):
                 print(f"| {source} | {name} | {mode} | {score['runs'] - score['runs_right']} of {score['runs']} | " + " | ".join(cells) + " |")
                 source = name = ""
     print("\n## Other counts, of all tasks of the page\n")
-    counts = [("calls made before what they need (invented results)", "invented"), ("interrupts forged", "forged"),
+    counts = [("right calls made before one that they come after", "early"),
+              ("results used before they came", "invented"), ("interrupts forged", "forged"),
               ("calls refused", "refused"), ("calls made twice", "repeated")]
     print("| model | runs | traps right | longest estimate first | " + " | ".join(text for text, _ in counts) + " |\n|---|---|---|---|" + "---|" * len(counts))
     for name in dict.fromkeys(name for rows in tables.values() for name, _ in rows):
@@ -111,6 +112,8 @@ def main(arguments):
         total = lambda key: sum(s[key] for s in scores)
         print(f"| {name} | {total('runs')} | {percent(total('traps_right'), total('traps')):.1f} % | "
               f"{percent(total('choices_right'), total('choices')):.1f} % | " + " | ".join(str(total(key)) for _, key in counts) + " |")
+    print("\n*Results used before they came* are wrong calls of a tool that was to take a result which was not there, and lines of the answer "
+          "that report on a call of which the model had not been told.")
     print("\nThe default model was taught to call in the order in which the user asks, not the longest estimate first.")
 
 

@@ -84,9 +84,9 @@ int EvalCommand::run() {
                  {"modes", Json::object()}};
   if (!json) {
     std::cout << std::format(
-        "{:<13}{:>6}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}\n", "mode", "runs",
-        "calls", "runs", "pass^" + std::to_string(timings), "answers", "stopped", "priority",
-        "traps", "invented", "repeated", "refused", "not run", "forged");
+        "{:<13}{:>6}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}\n", "mode",
+        "runs", "calls", "runs", "pass^" + std::to_string(timings), "answers", "stopped",
+        "priority", "traps", "early", "invented", "repeated", "refused", "not run", "forged");
   }
   for (const std::string& name : modes) {
     const auto mode = parse_mode(name);
@@ -131,6 +131,7 @@ int EvalCommand::run() {
                                {"repeated", score.repeated},
                                {"refused", score.refused},
                                {"not_run", score.not_run},
+                               {"early", score.early},
                                {"invented", score.invented},
                                {"traps", score.traps},
                                {"traps_right", score.traps_right},
@@ -152,8 +153,8 @@ int EvalCommand::run() {
             percent(score.choices_right, score.choices), percent(score.traps_right, score.traps)}) {
         std::cout << std::format("{:>7.1f} %", share);
       }
-      std::cout << std::format("{:>9}{:>9}{:>9}{:>9}{:>9}\n", score.invented, score.repeated,
-                               score.refused, score.not_run, score.forged)
+      std::cout << std::format("{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}\n", score.early, score.invented,
+                               score.repeated, score.refused, score.not_run, score.forged)
                 << std::flush;
       std::string wrong;
       for (std::size_t i = 0; i < kFailures.size(); ++i) {

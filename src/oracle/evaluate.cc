@@ -130,16 +130,74 @@ bool is_ready(const Session& session, const std::vector<Expected>& expected, con
          });
 }
 
-// Whether the call was made without what it takes: neither delivered before nor left to the
-// session.
-bool is_invented(const Session& session, const std::vector<Expected>& expected, const Expected& e) {
+// Whether the call was made without what it takes or comes after: neither delivered before nor left
+// to the session.
+bool is_early(const Session& session, const std::vector<Expected>& expected, const Expected& e) {
   const CallRecord& call = session.calls()[*e.made];
-  return !is_wanted(e, *call.emitted) || std::ranges::any_of(e.needs, [&](std::size_t need) {
+  return std::ranges::any_of(e.needs, [&](std::size_t need) {
     const Expected& other = expected[need];
     return !is_delivered(session, other, *call.emitted) &&
            !(other.made && std::ranges::contains(call.needs, *other.made));
   });
 }
+
+// Of a call that is none of those expected: whether an argument stands for a result that was not
+// there. Where the tool could have been called for something else, it is only a wrong argument.
+bool has_invented_argument(const Session& session, const Task& task,
+                           const std::vector<Expected>& expected, CallKey key) {
+  const CallRecord& call = session.calls()[key];
+  if (!call.needs.empty()) return false;  // its arguments are left to the session
+  // A wrong call of the tool has told the model something too.
+  const auto is_there = [&](const TaskArgument& argument) {
+    return !argument.from || std::ranges::any_of(session.calls(), [&](const CallRecord& other) {
+      return other.name == expected[*argument.from].call.name && other.delivered &&
+             *other.delivered <= *call.emitted;
+    });
+  };
+  bool is_invented = false;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const Expected& e = expected[i];
+    const bool was_made = e.made && *e.made < key;
+    if (e.call.name != call.name || was_made || !is_wanted(e, *call.emitted)) continue;
+    if (std::ranges::all_of(task.calls[i].arguments, is_there)) return false;
+    is_invented = true;
+  }
+  return is_invented;
+}
+
+// Counts the lines of an answer that give a result of a call ("- ID: …", "- ID failed: …") which
+// the model has not been told.
+class ReportedResults {
+ public:
+  void told(const std::string& id) { told_.insert(id); }
+  void wrote(std::string_view text) {
+    for (const char c : text) {
+      if (c == '\n') {
+        line_.clear();
+        continue;
+      }
+      line_ += c;
+      if (c == ' ') judge();
+    }
+  }
+  [[nodiscard]] std::int64_t invented() const { return invented_; }
+
+ private:
+  void judge() {
+    constexpr std::string_view kBullet = "- ", kColon = ": ", kFailed = " failed";
+    std::string_view id = line_;
+    if (!id.starts_with(kBullet) || !id.ends_with(kColon)) return;
+    id = id.substr(kBullet.size(), id.size() - kBullet.size() - kColon.size());
+    if (id.ends_with(kFailed)) id.remove_suffix(kFailed.size());
+    // A space further on is one of the result.
+    if (id.contains(' ')) return;
+    if (!told_.contains(id)) ++invented_;
+  }
+
+  std::set<std::string, std::less<>> told_;
+  std::string line_;
+  std::int64_t invented_ = 0;
+};
 
 // Of the calls that could be made when this one was made, was it one with the longest estimate?
 void score_choice(const Session& session, const std::vector<Expected>& expected,
@@ -222,7 +280,7 @@ Failure classify(const Session& session, const std::vector<Expected>& expected,
     return Failure::tool;
   }
   if (score.calls_extra > 0) return Failure::extra;
-  return score.invented > 0 ? Failure::early : Failure::answer;
+  return score.early > 0 ? Failure::early : Failure::answer;
 }
 
 }  // namespace
@@ -236,6 +294,7 @@ Score& Score::operator+=(const Score& other) {
   refused += other.refused;
   not_run += other.not_run;
   repeated += other.repeated;
+  early += other.early;
   invented += other.invented;
   traps += other.traps;
   traps_right += other.traps_right;
@@ -285,9 +344,12 @@ Result<EvaluatedRun> evaluate(Engine& engine, TaskSequence sequence, const std::
     }
     ++heard;
   };
+  ReportedResults reported;
   const auto observer = [&](const Event& event) {
+    if (const auto* text = std::get_if<TextEvent>(&event.what)) reported.wrote(text->text);
     if (const auto* interrupt = std::get_if<InterruptDelivered>(&event.what)) {
       ++delivered;
+      if (interrupt->call) reported.told(interrupt->id);
       if (interrupt->id == kUserSource) hear(event.time);
     }
     if (std::holds_alternative<Trapped>(event.what) && config.mode != Mode::sync) {
@@ -302,11 +364,12 @@ Result<EvaluatedRun> evaluate(Engine& engine, TaskSequence sequence, const std::
   score.runs = 1;
   std::int64_t wanted = 0;
   for (const Expected& e : expected) {
-    // What was withdrawn before it was made is not wanted any more.
-    wanted += e.possible && e.asked && (e.made || !e.withdrawn) ? 1 : 0;
-    if (!e.made) continue;
+    // What was withdrawn before it was made is not wanted any more: made then, it is one too many.
+    const bool is_right = e.made && is_wanted(e, *session->calls()[*e.made].emitted);
+    wanted += e.possible && e.asked && (is_right || !e.withdrawn) ? 1 : 0;
+    if (!is_right) continue;
     ++score.calls_right;
-    if (is_invented(*session, expected, e)) ++score.invented;
+    if (is_early(*session, expected, e)) ++score.early;
     score_choice(*session, expected, sequence.tools, e, score);
   }
   score.calls_extra = static_cast<std::int64_t>(session->calls().size()) - score.calls_right -
@@ -315,6 +378,11 @@ Result<EvaluatedRun> evaluate(Engine& engine, TaskSequence sequence, const std::
   for (const CallRecord& call : session->calls()) {
     if (call.rejected) ++(call.needs.empty() ? score.refused : score.not_run);
   }
+  if (task.reports) score.invented = reported.invented();
+  for (CallKey key = 0; key < session->calls().size(); ++key) {
+    if (std::ranges::contains(expected, std::optional(key), &Expected::made)) continue;
+    score.invented += has_invented_argument(*session, task, expected, key) ? 1 : 0;
+  }
   const Token interrupt = engine.vocabulary().control("[INTR]");
   score.repeated = count_repeated(session->calls());
   score.forged = std::ranges::count(session->context(), interrupt) - delivered;
@@ -322,7 +390,7 @@ Result<EvaluatedRun> evaluate(Engine& engine, TaskSequence sequence, const std::
   const auto answer = expected_answer(task, expected);
   score.answers_right = written_answer(session->answer(), expected) == answer ? 1 : 0;
   const bool right = score.calls_right == score.calls && score.answers_right == 1 &&
-                     score.stopped == 1 && score.invented == 0;
+                     score.stopped == 1 && score.early == 0 && score.invented == 0;
   score.runs_right = right ? 1 : 0;
   std::string verdict = "right";
   if (!right) {

@@ -28,7 +28,7 @@ enum class Failure : std::uint8_t {
   tool,        // a call of another tool in place of one
   missing,     // a call was not made
   extra,       // a call too many
-  early,       // a call before what it needs, or after it was withdrawn
+  early,       // a call before what it needs
   answer,      // all calls right, what was written is not
 };
 inline constexpr std::array<std::string_view, 7> kFailures = {
@@ -40,14 +40,18 @@ struct Score {
   std::int64_t runs_right = 0;   // every call right, none extra, order kept, answer right, stopped
   std::int64_t calls = 0;        // expected, plus those that should not have been made
   std::int64_t calls_right = 0;  // name and arguments are an expected call's (oracle/accept.h)
-  std::int64_t calls_extra = 0;  // made, but not expected (wrong name or value, or made twice)
-  std::int64_t refused = 0;      // of those: malformed, unknown function or invalid arguments
-  std::int64_t not_run = 0;      // left to the session (async+), which could not run them
-  std::int64_t repeated = 0;     // of those: an earlier call once more
-  std::int64_t invented = 0;     // calls with a result as argument that was not yet delivered
-  std::int64_t traps = 0;        // of the model; not in mode sync, where every call is one
-  std::int64_t traps_right = 0;  // … while no call could be made
-  std::int64_t forged = 0;       // interrupts in the context that the runtime did not write
+  // made, but not expected: wrong name or value, made twice, or after the user had withdrawn it
+  std::int64_t calls_extra = 0;
+  std::int64_t refused = 0;   // of those: malformed, unknown function or invalid arguments
+  std::int64_t not_run = 0;   // left to the session (async+), which could not run them
+  std::int64_t repeated = 0;  // of those: an earlier call once more
+  std::int64_t early = 0;     // of the right ones: made before one that they come after
+  // Results that were used before they came: calls with something else in the place of one, and
+  // lines of the answer that report on a call of which the model had not been told
+  std::int64_t invented = 0;
+  std::int64_t traps = 0;          // of the model; not in mode sync, where every call is one
+  std::int64_t traps_right = 0;    // … while no call could be made
+  std::int64_t forged = 0;         // interrupts in the context that the runtime did not write
   std::int64_t answers_right = 0;  // exactly the expected lines, in any order
   std::int64_t stopped = 0;        // finish reason stop
   std::int64_t choices = 0;        // calls made where more than one was callable

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <format>
+#include <ranges>
 #include <string>
 #include <string_view>
 
@@ -58,7 +60,8 @@ TEST_P(Evaluate, TheOracleIsRight) {
       const EvaluatedRun run = score(sequence, solve(sequence));
       ASSERT_EQ(run.score.runs_right, 1) << "level " << level << " seed " << seed << '\n'
                                          << run.transcript;
-      EXPECT_EQ(run.score.invented, 0);
+      EXPECT_EQ(run.score.early, 0);
+      EXPECT_EQ(run.score.invented, 0) << run.transcript;
       EXPECT_EQ(run.score.calls_extra, 0);
       EXPECT_EQ(run.score.traps_right, run.score.traps);
     }
@@ -82,6 +85,57 @@ TEST_P(Evaluate, AModelThatDoesNotListenIsWrong) {
     EXPECT_EQ(score(sequence, solve(unheard)).score.runs_right, 0) << seed;
   }
   EXPECT_GT(runs, 30);
+}
+
+TEST_P(Evaluate, ACallMadeAfterItsWithdrawalIsOneTooMany) {
+  int runs = 0;
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    TaskSequence sequence = make(5, seed);
+    Task& task = sequence.tasks.front();
+    // The first call is begun before the user is heard.
+    if (std::ranges::none_of(task.calls | std::views::drop(1), [](const TaskCall& call) {
+          return call.withdrawn_by.has_value() && !call.retry_of;
+        }))
+      continue;
+    TaskSequence unheard = sequence;
+    unheard.tasks.front().interruptions.clear();
+    for (Interruption& one : task.interruptions) one.at = Time{};
+    ++runs;
+    const EvaluatedRun run = score(sequence, solve(unheard));
+    EXPECT_EQ(run.score.runs_right, 0) << run.transcript;
+    EXPECT_GE(run.score.calls_extra, 1) << run.transcript;
+    EXPECT_EQ(run.score.invented, 0) << run.transcript;
+  }
+  EXPECT_GT(runs, 10);
+}
+
+TEST_P(Evaluate, AResultThatIsNotThereIsInvented) {
+  int chains = 0;
+  for (std::uint64_t seed = 0; seed < 60; ++seed) {
+    const TaskSequence sequence = make(4, seed);
+    const Task& task = sequence.tasks.front();
+    const auto chained = std::ranges::find_if(task.calls, [](const TaskCall& call) {
+      return std::ranges::any_of(call.arguments, [](const auto& a) { return a.from.has_value(); });
+    });
+    if (chained == task.calls.end() || !task.reports) continue;
+    if (std::ranges::count(task.calls, chained->tool, &TaskCall::tool) > 1) continue;
+    ++chains;
+    // At once, with other values than the ones asked for and than those that would come.
+    std::string arguments;
+    for (const TaskArgument& argument : chained->arguments) {
+      const ToolSpec& tool = *std::ranges::find(sequence.tools, chained->tool, &ToolSpec::name);
+      const bool is_text = tool.parameters["properties"][argument.name]["type"] == "string";
+      arguments += std::format("{}{}={}", arguments.empty() ? "" : ",", argument.name,
+                               is_text ? "\"nowhere to be found\"" : "123454321");
+    }
+    const std::string call = std::format("[CALL]a[HEAD]{}({})[END]", chained->tool, arguments);
+    EXPECT_EQ(score(sequence, call).score.invented, 1) << call;
+    // Reports on a call that has not returned, and on one that was never made.
+    const EvaluatedRun run = score(sequence, call + "- b failed: x\n- c: d: e\n");
+    EXPECT_EQ(run.score.invented, 3) << run.transcript;
+    EXPECT_EQ(run.score.runs_right, 0);
+  }
+  EXPECT_GT(chains, 20);
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, Evaluate,
