@@ -74,11 +74,16 @@ VALIDATION = [name for name, what in DATA.items() if what.split == "validation"]
 FIRST = ((("easy",), 2.5), (tuple(f"mixed{level}" for level in range(1, 7)), 45.0))
 MORE = ((tuple(f"more{level}" for level in range(1, 7)), 45.0),)
 
+
+def millions(stages):
+    return sum(tokens for _, tokens in stages)
+
+
 RECIPES = {
     # Two cores, 150 minutes a round.
     "nano": Recipe("nano", 1, "f16", "cpu", (
         Round(FIRST),
-        Round(MORE, {"lr": 0.012, "embd_lr": 0.0024, "decay": 45.0 / 92.5}),
+        Round(MORE, {"lr": 0.012, "embd_lr": 0.0024, "decay": millions(MORE) / millions(FIRST + MORE)}),
     )),
     # A GPU of 80 GB, ten minutes a stage.
     "mini": Recipe("mini", 3, "q8_0", "cuda", (Round(FIRST, {"step_tokens": 24576, "micro_tokens": 24576}),)),
@@ -120,9 +125,9 @@ def train(run, recipe, threads, device):
     processes = min(threads, 2) if on_cpu else 1
     stages = []
     for part in recipe.rounds:
-        stages += [([path(name) for name in names], millions * recipe.data * 1e6) for names, millions in part.stages]
+        stages += [([path(name) for name in names], tokens * recipe.data * 1e6) for names, tokens in part.stages]
         training = peers.train(processes, threads // processes,
-                               {"run": run, "config": recipe.config, "stages": list(stages),
+                               {"run": run, "config": recipe.config, "stages": stages,
                                 "valid": [path(name) for name in VALIDATION], "options": part.options, "device": device},
                                {"log_steps": 20, "checkpoint_minutes": 2, "valid_minutes": 15 if on_cpu else 2})
         if training.stop:

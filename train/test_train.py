@@ -361,9 +361,11 @@ cp "$TOY" "$out"
                 with contextlib.redirect_stdout(io.StringIO()):
                     recipes.main("toy", run, out, 1, program=program)
             self.assertEqual((folder / "toy.count").read_text(encoding="utf-8"), "x\n" * (3 + len(recipes.VALIDATION)))
-            ends = [json.loads(line)["tokens"] for line in log.splitlines()]  # each round ends with a validation
-            self.assertEqual([end >= 1e6 * millions for end, millions in zip(ends, (0.015, 0.025), strict=True)], [True, True])
-            self.assertLess(ends[0], 25e3)
+            # Each round ends with a validation.
+            end_of_first, end_of_second = (json.loads(line)["tokens"] for line in log.splitlines())
+            self.assertGreaterEqual(end_of_first, 15e3)
+            self.assertLess(end_of_first, 25e3)
+            self.assertGreaterEqual(end_of_second, 25e3)
             self.assertNotEqual(made, first)
             self.assertEqual((run / "log.jsonl").read_text(encoding="utf-8"), log)
             self.assertEqual(out.read_bytes(), made)

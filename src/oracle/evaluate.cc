@@ -103,6 +103,10 @@ bool fits(const TaskCall& right, const Expected& expected, const CallRecord& cal
          accepts(right.accept, expected.call.arguments, call.arguments);
 }
 
+bool is_matched(const std::vector<Expected>& expected, CallKey key) {
+  return std::ranges::contains(expected, std::optional(key), &Expected::made);
+}
+
 bool is_wanted(const Expected& e, Time now) {
   // A block that closes at the moment of the interruption was begun before it.
   return e.asked && *e.asked <= now && !(e.withdrawn && *e.withdrawn < now);
@@ -165,8 +169,7 @@ bool has_invented_argument(const Session& session, const Task& task,
   return is_invented;
 }
 
-// Counts the lines of an answer that give a result of a call ("- ID: …", "- ID failed: …") which
-// the model has not been told.
+// Counts the lines of an answer that give a result of which the model has not been told.
 class ReportedResults {
  public:
   void told(const std::string& id) { told_.insert(id); }
@@ -177,23 +180,13 @@ class ReportedResults {
         continue;
       }
       line_ += c;
-      if (c == ' ') judge();
+      const auto id = reported_id(line_);
+      if (id && !told_.contains(*id)) ++invented_;
     }
   }
   [[nodiscard]] std::int64_t invented() const { return invented_; }
 
  private:
-  void judge() {
-    constexpr std::string_view kBullet = "- ", kColon = ": ", kFailed = " failed";
-    std::string_view id = line_;
-    if (!id.starts_with(kBullet) || !id.ends_with(kColon)) return;
-    id = id.substr(kBullet.size(), id.size() - kBullet.size() - kColon.size());
-    if (id.ends_with(kFailed)) id.remove_suffix(kFailed.size());
-    // A space further on is one of the result.
-    if (id.contains(' ')) return;
-    if (!told_.contains(id)) ++invented_;
-  }
-
   std::set<std::string, std::less<>> told_;
   std::string line_;
   std::int64_t invented_ = 0;
@@ -272,7 +265,7 @@ Failure classify(const Session& session, const std::vector<Expected>& expected,
       return !e.made && e.possible && e.asked && !e.withdrawn && e.call.name == call.name;
     };
     for (CallKey key = 0; key < session.calls().size(); ++key) {
-      if (std::ranges::contains(expected, std::optional(key), &Expected::made)) continue;
+      if (is_matched(expected, key)) continue;
       for (const Expected& e : expected) {
         if (is_instead(session.calls()[key], e)) return Failure::argument;
       }
@@ -380,7 +373,7 @@ Result<EvaluatedRun> evaluate(Engine& engine, TaskSequence sequence, const std::
   }
   if (task.reports) score.invented = reported.invented();
   for (CallKey key = 0; key < session->calls().size(); ++key) {
-    if (std::ranges::contains(expected, std::optional(key), &Expected::made)) continue;
+    if (is_matched(expected, key)) continue;
     score.invented += has_invented_argument(*session, task, expected, key) ? 1 : 0;
   }
   const Token interrupt = engine.vocabulary().control("[INTR]");

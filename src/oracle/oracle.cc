@@ -66,6 +66,16 @@ std::string report_line(const CallRecord& call) {
          "\n";
 }
 
+std::optional<std::string_view> reported_id(std::string_view beginning) {
+  constexpr std::string_view kBullet = "- ", kColon = ": ", kFailed = " failed";
+  std::string_view id = beginning;
+  if (!id.starts_with(kBullet) || !id.ends_with(kColon)) return std::nullopt;
+  id = id.substr(kBullet.size(), id.size() - kBullet.size() - kColon.size());
+  if (id.ends_with(kFailed)) id.remove_suffix(kFailed.size());
+  if (id.contains(' ')) return std::nullopt;  // a colon of the result
+  return id;
+}
+
 std::string not_run_line(const TaskCall& call) {
   return "- " + (call.label.empty() ? call.tool : call.label) + " not run\n";
 }

@@ -82,6 +82,8 @@ struct OracleHabits {
 // The line by which the answer reports a call: its id and its result, as in the interrupt that
 // brought it. A small model copies that without fail; it does not name the call in other words.
 [[nodiscard]] std::string report_line(const CallRecord& call);
+// The id in the beginning of such a line that ends where the result begins; of other text none.
+[[nodiscard]] std::optional<std::string_view> reported_id(std::string_view beginning);
 // … and a call that could not be made because a call before it failed.
 [[nodiscard]] std::string not_run_line(const TaskCall& call);
 // … and what no tool can do.
