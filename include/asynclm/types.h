@@ -15,11 +15,12 @@ inline constexpr Token kNoToken = -1;
 // clock: each input carries the time at which it happened, real or virtual.
 using Time = std::chrono::nanoseconds;
 
+// Within a month, from_ms(to_ms(t)) == t: from_ms rounds to the nearest nanosecond.
 [[nodiscard]] constexpr double to_ms(Time t) {
   return std::chrono::duration<double, std::milli>(t).count();
 }
 [[nodiscard]] constexpr Time from_ms(double ms) {
-  return std::chrono::duration_cast<Time>(std::chrono::duration<double, std::milli>(ms));
+  return Time(static_cast<Time::rep>(ms * 1e6 + (ms < 0 ? -0.5 : 0.5)));
 }
 
 }  // namespace asynclm

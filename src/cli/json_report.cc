@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/json_report.h"
 
-#include <cmath>
 #include <utility>
 
 namespace asynclm {
@@ -29,7 +28,7 @@ Json call_to_json(const CallRecord& call) {
 
 Json json_ms(std::optional<Time> time) {
   if (!time) return {};
-  return std::round(to_ms(*time) * 1000) / 1000;  // whole microseconds
+  return to_ms(*time);
 }
 
 std::optional<Time> time_from_json(const Json& json) {

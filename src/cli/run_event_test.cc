@@ -28,6 +28,22 @@ TEST(RunEventJson, EachEventSurvives) {
   }
 }
 
+// A replay shows the run's own durations: one that rounds up stays one that rounds up.
+TEST(RunEventJson, EachNanosecondSurvives) {
+  RunEvent event = test_events().front();
+  event.kind = RunEventKind::completed;
+  event.call = 0;
+  event.outcome = Outcome::returned;
+  for (Time time(1); time < std::chrono::days(20); time = time * 3 + Time(1)) {
+    event.time = time;
+    event.dispatched = time - Time(1);
+    const auto back = run_event_from_json(again(to_json(event)));
+    ASSERT_TRUE(back) << back.error().message;
+    EXPECT_EQ(back->time, event.time);
+    EXPECT_EQ(back->dispatched, event.dispatched);
+  }
+}
+
 TEST(RunEventJson, TheHeaderSurvives) {
   const Json json = again(to_json(test_header(Mode::sync_parallel)));
   const auto back = run_header_from_json(json);
