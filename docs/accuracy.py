@@ -28,7 +28,7 @@ python3 docs/accuracy.py NAME=level1.json … > docs/accuracy.md
 ```
 `MODEL` is one of the files of `models/`; *default* is `asynclm-nano.gguf` (version 7), *default 6* its version before, *from nothing* what the first round of `./dev train nano` made in 145 minutes (`train/README.md`; it is not shipped), *cheat-sheet* `asynclm-nano-cheat-sheet.gguf` (`models/README.md`); the old ones are in the history. The cheat-sheet model knows level 6 only. `DATA` holds recorded calls of the Berkeley Function Calling Leaderboard as JSON lines (`src/oracle/traces.h`).
 
-The real engine decodes, greedily; tools take virtual time, so the same command prints the same. *Calls* are right whose name and arguments are those of an expected call (for recorded calls: one of the accepted values); a wrong call also counts as one too many. *Runs* are right with all calls right, none before what it needs, no result used before it came, the answer right, and an end. A call that the user had withdrawn before it was made is one too many. Words of the tasks were never seen in training.
+The real engine decodes, greedily; tools take virtual time, so the same command prints the same. *Calls* are right whose name and arguments are those of an expected call (for recorded calls: one of the accepted values); a wrong call also counts as one too many. *Runs* are right with all calls right, none before what it needs, no result used before it came, the answer right, and an end. A call that the user had withdrawn before it was made is one too many. Of a conversation the first task is run. Functions and the words of values were never seen in training; parameters are partly of common names ("path").
 """
 LEVELS = {
     1: "level 1: one call",
@@ -37,6 +37,7 @@ LEVELS = {
     4: "level 4: two to five calls, tools that are alike",
     5: "level 5: the user interrupts, corrects, withdraws",
     6: "level 6: the calls stand in the prompt",
+    7: "level 7: as level 5, with parts of results, an order, and wishes when to be told",
 }
 
 
@@ -50,7 +51,7 @@ def title(source):
 
 
 def percent(part, whole):
-    return 100 * part / whole if whole else 100.0
+    return 100 * part / whole if whole else math.nan
 
 
 def margin(right, runs):
@@ -83,6 +84,9 @@ def main(arguments):
                      if (s := result["modes"].get(mode)) else "" for mode in modes]
             print(f"| {source} | {name} | " + " | ".join(cells) + " |")
             source = ""
+    too_long = {r["modes"][m]["too_long"] for t in tables.values() for _, r in t for m in r["modes"]} - {0}
+    if too_long:
+        print(f"\nOf some rows up to {max(too_long)} tasks did not fit into the context and are left out.")
     print("\nCalls, runs, both in percent. Half of a 95 % interval of runs, where half are right: "
           + "; ".join(f"{margin(n / 2, n):.0f} points of {n}" for n in sorted({r["tasks"] for t in tables.values() for _, r in t})) + ".\n")
     print("## What asynchrony costs\n\n| tasks | model | async over sync, calls | runs |\n|---|---|---|---|")
@@ -92,6 +96,18 @@ def main(arguments):
             points = [round(percent(a[key + "_right"], a[key]) - percent(s[key + "_right"], s[key]), 1) + 0.0 for key in ("calls", "runs")]
             print(f"| {source} | {name} | {points[0]:+.1f} points | {points[1]:+.1f} points |")
             source = ""
+    print("\nOver all tasks of the page, runs:\n")
+    for name in dict.fromkeys(name for rows in tables.values() for name, _ in rows):
+        modes_of = [r["modes"] for rows in tables.values() for n, r in rows if n == name]
+        shares = {mode: (sum(m[mode]["runs_right"] for m in modes_of), sum(m[mode]["runs"] for m in modes_of))
+                  for mode in ("sync", "async")}
+        (sync, n), (later, _) = shares["sync"], shares["async"]
+        difference = percent(later, n) - percent(sync, n)
+        half = math.hypot(margin(sync, n), margin(later, n))
+        verdict = ("no difference is shown" if abs(difference) <= half else
+                   "asynchrony costs accuracy" if difference < 0 else "async is the better one")
+        print(f"* {name}: sync {percent(sync, n):.1f} %, async {percent(later, n):.1f} % of {n}: {difference:+.1f} points, "
+              f"95 % interval {difference - half:+.1f} to {difference + half:+.1f} (as if the tasks were not the same in both): {verdict}.")
     print("\n## What is wrong with the runs that are wrong\n\nThe first that holds: it did not end; a call with other arguments, or of another tool, in place of "
           "one that was to be made; a call missing; one too many; one too early; all calls right and the answer not.\n")
     kinds = ["unfinished", "argument", "tool", "missing", "extra", "early", "answer"]
@@ -105,7 +121,7 @@ def main(arguments):
     print("\n## Other counts, of all tasks of the page\n")
     counts = [("right calls made before one that they come after", "early"),
               ("results used before they came", "invented"), ("interrupts forged", "forged"),
-              ("calls refused", "refused"), ("calls made twice", "repeated")]
+              ("calls refused", "refused"), ("wrong calls that are an earlier one once more", "repeated")]
     print("| model | runs | traps right | longest estimate first | " + " | ".join(text for text, _ in counts) + " |\n|---|---|---|---|" + "---|" * len(counts))
     for name in dict.fromkeys(name for rows in tables.values() for name, _ in rows):
         scores = [s for rows in tables.values() for n, r in rows if n == name for s in r["modes"].values()]

@@ -148,7 +148,7 @@ def parse():
         p.add_argument("--rounds", type=int, metavar="N", help="only the first N rounds of the training: weaker, sooner")
         p.add_argument("--program", help="the asynclm that makes the data; without it, ./dev builds it")
     p = training("pretrain", run_pretrain, "train, or go on with a training", 2, 4)
-    p.add_argument("--config", default="nano", help="model shape: tiny, nano, nano64, micro, mini")
+    p.add_argument("--config", default="nano", help="model shape: tiny, nano, nano4, nano64, micro, mini")
     p.add_argument("--start", metavar="FILE",
                    help="begin from another run's checkpoint, or from the weights of a GGUF that 'export' wrote")
     p.add_argument("--processes", type=int, default=1, metavar="N",
@@ -169,7 +169,7 @@ def parse():
     p.add_argument("--run", required=True, help="run folder or checkpoint file")
     p.add_argument("--out", required=True)
     p.add_argument("--type", default="f16", choices=["f16", "f32", "q8_0"])
-    p.add_argument("--name", default="asynclm nano")
+    p.add_argument("--name", help="of the model, in its metadata (that of the run folder)")
     p = command("parity", run_parity, "compare logits with libllama")
     p.add_argument("--run", required=True, help="run folder or checkpoint file")
     p.add_argument("--gguf", required=True)

@@ -23,6 +23,8 @@ def load_model(run):
         return read(path).eval()
     path = path / "checkpoint.pt" if path.is_dir() else path
     state = checkpoint.load(path)
+    if "folder" in state["config"]:
+        raise SystemExit(f"{path}: of a fine-tuning that has not ended; 'finetune' with the same arguments ends it")
     model = Model(Config(**state["config"]))
     model.load_state_dict(state["model"])
     return model.eval()
@@ -63,7 +65,7 @@ def tensors(model):
             yield f"blk.{i}.{gguf_name(name)}", interleave(weight, heads) if heads else weight
 
 
-def write(model, out, kind="f16", name="asynclm nano", directory=tokenizer.SHIPPED):
+def write(model, out, kind="f16", name="asynclm", directory=tokenizer.SHIPPED):
     c = model.config
     words = tokenizer.load(directory)
     if words.get_vocab_size() != c.vocab:
@@ -143,8 +145,14 @@ def read(path):
         raise SystemExit(f"{path}: not a model that this trainer exported ({error})") from error
 
 
-def main(run, out, kind, name):
-    folder = next((f for f in (Path(run) / "model", Path(run)) if (f / "config.json").exists()), None)
+def hugging_face_folder(run):
+    """The model that a fine-tuning left, or None: RUN is a pretraining's."""
+    return next((f for f in (Path(run) / "model", Path(run)) if (f / "config.json").exists()), None)
+
+
+def main(run, out, kind, name=None):
+    name = name or Path(run).resolve().stem
+    folder = hugging_face_folder(run)
     if folder:
         from . import hf  # slow to import
 

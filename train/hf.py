@@ -131,10 +131,24 @@ class Vocabulary:
         finally:
             backend.encode_special_tokens = False
 
+    def cut_otherwise(self, path):
+        """The samples of which libllama makes other tokens with this GGUF file."""
+        file = llama.Llama(path, vocab_only=True)
+        start = 1 if self.add_bos else 0
+        wrong = [text for text in SAMPLES if file.tokenize(text.encode())[start:] != self.encode(text)]
+        file.close()
+        return wrong
+
+    def check(self, path):
+        wrong = self.cut_otherwise(path)
+        if wrong:
+            raise SystemExit(f"{path}: libllama makes other tokens of {len(wrong)} of {len(SAMPLES)} samples, "
+                             f"among them {wrong[0]!r}")
+        print(f"{path}: the same tokens for {len(SAMPLES)} samples")
+
     def write_file(self, path):
         """A GGUF file without tensors, in whose way of cutting libllama makes the same tokens; returns (pre, prefix)."""
         ways = [(pre, False) for pre in PRE_TOKENIZERS] if self.byte_level else [("", True), ("", False)]
-        expected = {text: self.encode(text) for text in SAMPLES}
         worst = None
         for pre, prefix in ways:
             writer = gguf.GGUFWriter(str(path), "llama")
@@ -144,10 +158,7 @@ class Vocabulary:
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
             writer.close()
-            file = llama.Llama(path, vocab_only=True)
-            start = 1 if self.add_bos else 0
-            wrong = [t for t in SAMPLES if file.tokenize(t.encode())[start:] != expected[t]]
-            file.close()
+            wrong = self.cut_otherwise(path)
             if not wrong:
                 return pre, prefix
             worst = min(worst or wrong, wrong, key=len)
@@ -156,14 +167,23 @@ class Vocabulary:
                          f"nearest with {len(worst)} of {len(SAMPLES)} samples wrong, among them {worst[0]!r}")
 
 
-def shape_of(config, folder):
+def rope_of(config):
+    return getattr(config, "rope_parameters", None) or {"rope_theta": config.rope_theta}
+
+
+def why_not_written(config):
+    """What of a model this cannot write as GGUF, or None."""
     if config.architectures[0] not in ARCHITECTURES:
-        raise SystemExit(f"{folder}: a {config.architectures[0]}; this writes GGUF files of {', '.join(ARCHITECTURES)} only. "
-                         "The folder is whole: llama.cpp's converter can write the file")
-    rope = getattr(config, "rope_parameters", None) or {"rope_theta": config.rope_theta}
-    if rope.get("rope_type", "default") != "default":
-        raise SystemExit(f"{folder}: positions scaled by '{rope['rope_type']}' are not written here; "
-                         "the folder is whole: llama.cpp's converter can write the file")
+        return f"a {config.architectures[0]}; 'export' writes GGUF files of {', '.join(ARCHITECTURES)} only"
+    kind = rope_of(config).get("rope_type", "default")
+    return None if kind == "default" else f"positions are scaled by '{kind}', which 'export' does not write"
+
+
+def shape_of(config, folder):
+    why = why_not_written(config)
+    if why:
+        raise SystemExit(f"{folder}: {why}. The folder is whole: llama.cpp's converter can write the file")
+    rope = rope_of(config)
     heads = config.num_attention_heads
     return {"vocab": config.vocab_size, "context": config.max_position_embeddings, "dim": config.hidden_size,
             "layers": config.num_hidden_layers, "ffn": config.intermediate_size, "heads": heads,
@@ -210,6 +230,9 @@ def prepare(folder, out):
         raise SystemExit(f"{folder}: the tokenizer has no chat template; set chat_template in tokenizer_config.json")
     if words.eos_token_id is None:
         raise SystemExit(f"{folder}: the tokenizer has no end-of-text token; set eos_token in tokenizer_config.json")
+    why = why_not_written(model.config)
+    if why:
+        print(f"{folder}: {why}; after 'finetune', RUN/model has to be written by llama.cpp's converter")
     before = len(words)
     add_markers(model, words)
     out = Path(out)

@@ -26,7 +26,15 @@ def compare(model, path, sequences=3, length=200, seed=1):
 
 
 def main(run, path, limit):
-    difference, magnitude, same = compare(export.load_model(run), path)
+    folder = export.hugging_face_folder(run)
+    if folder:
+        from . import finetune, hf  # slow to import
+
+        model = finetune.Model(folder).eval()
+        hf.Vocabulary(model.words, model.config.vocab).check(path)
+    else:
+        model = export.load_model(run)
+    difference, magnitude, same = compare(model, path)
     print(f"{path}: largest difference {difference:.2e} (largest logit {magnitude:.2f}), "
           f"equal argmax {100 * same:.2f} %")
     if limit is not None and difference > limit:

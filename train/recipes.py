@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from . import export, parity, peers, plot, tokenizer, trainer
+from . import checkpoint, export, parity, peers, plot, tokenizer, trainer
 
 ROOT = Path(__file__).parents[1]
 
@@ -118,20 +118,34 @@ def data(program, run, recipe, threads):
             raise
 
 
+def stages_begun(run):
+    """Of how many stages, those of the rounds before with them, the checkpoint has a position."""
+    path = run / "checkpoint.pt"
+    return len(checkpoint.load(path)["positions"]) if path.exists() else 0
+
+
 def train(run, recipe, threads, device):
     path = lambda name: str(run / f"{name}.jsonl")
     on_cpu = device == "cpu"
     # A step is two micro-batches of the default size.
     processes = min(threads, 2) if on_cpu else 1
-    stages = []
+    stages, begun = [], stages_begun(run)
     for part in recipe.rounds:
+        first = len(stages)
         stages += [([path(name) for name in names], tokens * recipe.data * 1e6) for names, tokens in part.stages]
+        if begun > len(stages):
+            continue  # a later round has begun
+        if begun == first:
+            (run / "stable.pt").unlink(missing_ok=True)  # of the round before
         training = peers.train(processes, threads // processes,
                                {"run": run, "config": recipe.config, "stages": stages,
-                                "valid": [path(name) for name in VALIDATION], "options": part.options, "device": device},
+                                "valid": [path(name) for name in VALIDATION], "options": part.options, "device": device,
+                                "end_is_fixed": True},
                                {"log_steps": 20, "checkpoint_minutes": 2, "valid_minutes": 15 if on_cpu else 2})
         if training.stop:
             raise SystemExit(f"stopped at step {training.step}; the same command goes on from there")
+    if begun > len(stages):
+        raise SystemExit(f"--rounds {len(recipe.rounds)}: {run} is in a later round; give another --run")
 
 
 def main(name, run, out, threads, device=None, program=None, rounds=None):
@@ -143,6 +157,8 @@ def main(name, run, out, threads, device=None, program=None, rounds=None):
         recipe = replace(recipe, rounds=recipe.rounds[:rounds])
     device = device or recipe.device
     trainer.check_device(device)
+    if (run / "budget").exists():
+        raise SystemExit(f"{run / 'budget'}: the end of a recipe cannot be moved; remove the file, or use 'pretrain'")
     run.mkdir(parents=True, exist_ok=True)
     data(program, run, recipe, threads)
     train(run, recipe, threads, device)

@@ -8,6 +8,7 @@ import math
 import os
 import random
 import resource
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -136,12 +137,12 @@ class RateTest(unittest.TestCase):
 
 
 class TrainerTest(unittest.TestCase):
-    def run_trainer(self, folder, name, steps, **more):
+    def run_trainer(self, folder, name, steps, log_steps=1, **more):
         options = {"step_tokens": 600, "micro_tokens": 300, "warmup": 0.002, **more}
         stages = [([str(folder / "a.jsonl")], 6e3), ([str(folder / "b.jsonl")], 6e3)]
         with contextlib.redirect_stdout(io.StringIO()):
             return trainer.Trainer(folder / name, "tiny", stages, [str(folder / "v.jsonl")], options).train(
-                log_steps=1, max_steps=steps)
+                log_steps=log_steps, max_steps=steps)
 
     def curve(self, run):
         rows = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -153,9 +154,9 @@ class TrainerTest(unittest.TestCase):
             folder = Path(folder)
             for seed, name in enumerate("abv"):
                 write_toy(folder / f"{name}.jsonl", seed)
-            whole = self.run_trainer(folder, "whole", 14)
+            whole = self.run_trainer(folder, "whole", 14, log_steps=2)
             for steps in (3, 4, 11, 14):
-                parts = self.run_trainer(folder, "parts", steps)
+                parts = self.run_trainer(folder, "parts", steps, log_steps=2)
             self.assertEqual(self.curve(folder / "whole"), self.curve(folder / "parts"))
             self.assertEqual({row[3] for row in self.curve(folder / "whole")}, {0, 1})
             for name, weight in whole.model.state_dict().items():
@@ -231,6 +232,8 @@ class TrainerTest(unittest.TestCase):
                 trainer.Trainer(folder / "r", "huge", stages)
             with self.assertRaises(FileNotFoundError):
                 trainer.Trainer(folder / "s", "tiny", [([str(folder / "none.jsonl")], 6e3)])
+            with self.assertRaisesRegex(SystemExit, "--micro-tokens 9000: more than --step-tokens"):
+                trainer.Trainer(folder / "s", "tiny", stages, options={"micro_tokens": 9000})
             running = trainer.Trainer(folder / "r", "tiny", stages)
             with self.assertRaisesRegex(SystemExit, "another training runs"):
                 trainer.Trainer(folder / "r", "tiny", stages)
@@ -345,7 +348,8 @@ cp "$TOY" "$out"
             run.mkdir()
             (run / "l1.jsonl.partial").write_text("{", encoding="utf-8")  # as a killed one leaves it
             environment = {"TOY": str(folder / "toy")}
-            rounds = (recipes.Round(((("easy",), 0.015),)), recipes.Round(((("more1", "more2"), 0.01),)))
+            small = {"step_tokens": 600, "micro_tokens": 300}
+            rounds = (recipes.Round(((("easy",), 0.015),), small), recipes.Round(((("more1", "more2"), 0.01),), small))
             toy = {"toy": recipes.Recipe("tiny", 1, "q8_0", "cpu", rounds)}
             with unittest.mock.patch.dict(os.environ, environment), unittest.mock.patch.dict(recipes.RECIPES, toy):
                 with self.assertRaisesRegex(SystemExit, "--rounds 3: toy has 2"):
@@ -360,9 +364,29 @@ cp "$TOY" "$out"
                 out.unlink()
                 with contextlib.redirect_stdout(io.StringIO()):
                     recipes.main("toy", run, out, 1, program=program)
+                # Stopped in the second round it goes on in its data, not at their beginning.
+                stopped, train = folder / "stopped", peers.train
+                shutil.copytree(run, stopped, ignore=lambda *_: ["checkpoint.pt", "log.jsonl"])
+
+                def stopping(processes, threads, arguments, loop):
+                    training = train(processes, threads, arguments, {**loop, "max_steps": 40})
+                    training.stop = training.step == 40
+                    return training
+
+                with contextlib.redirect_stdout(io.StringIO()):
+                    with unittest.mock.patch.object(peers, "train", stopping):
+                        with self.assertRaisesRegex(SystemExit, "stopped at step 40"):
+                            recipes.main("toy", stopped, out, 1, program=program)
+                    with self.assertRaisesRegex(SystemExit, "stopped is in a later round"):
+                        recipes.main("toy", stopped, out, 1, program=program, rounds=1)
+                    recipes.main("toy", stopped, out, 1, program=program)
+                    self.assertEqual(out.read_bytes(), made)
+                    (stopped / "budget").write_text("1", encoding="utf-8")
+                    with self.assertRaisesRegex(SystemExit, "budget: the end of a recipe cannot be moved"):
+                        recipes.main("toy", stopped, out, 1, program=program)
             self.assertEqual((folder / "toy.count").read_text(encoding="utf-8"), "x\n" * (3 + len(recipes.VALIDATION)))
             # Each round ends with a validation.
-            end_of_first, end_of_second = (json.loads(line)["tokens"] for line in log.splitlines())
+            end_of_first, end_of_second = (json.loads(line)["tokens"] for line in log.splitlines() if "valid" in line)
             self.assertGreaterEqual(end_of_first, 15e3)
             self.assertLess(end_of_first, 25e3)
             self.assertGreaterEqual(end_of_second, 25e3)
@@ -433,12 +457,20 @@ class FinetuneTest(unittest.TestCase):
                 program = self.samples(folder / "base", folder / "a.jsonl")
                 whole = self.finetune(folder / "base", folder / "whole", folder / "a.jsonl", None)
                 self.assertLess(whole[-1][2], whole[0][2] - 1)
-                for steps in (2, 3, None):
+                self.finetune(folder / "base", folder / "parts", folder / "a.jsonl", 2)
+                for use in (lambda run: export.main(run, folder / "half.gguf", "f32"),
+                            lambda run: parity.main(run, folder / "half.gguf", None)):
+                    with self.assertRaisesRegex(SystemExit, "fine-tuning that has not ended"):
+                        use(folder / "parts")
+                for steps in (3, None):
                     parts = self.finetune(folder / "base", folder / "parts", folder / "a.jsonl", steps)
                 self.assertEqual(whole, parts)
                 out = folder / "model.gguf"
                 with contextlib.redirect_stdout(io.StringIO()):
                     export.main(folder / "whole", out, "f32", "test")
+                with contextlib.redirect_stdout(io.StringIO()) as said:
+                    parity.main(folder / "whole", out, 1e-3)
+                self.assertIn("the same tokens", said.getvalue())
                 difference, magnitude, _ = parity.compare(finetune.Model(folder / "whole" / "model"), out, 1, 100)
                 self.assertGreater(magnitude, 0.1)
                 self.assertLess(difference, 1e-3)
@@ -454,7 +486,13 @@ class FinetuneTest(unittest.TestCase):
             self.stock_folder(folder / "stock")
             with self.assertRaisesRegex(SystemExit, r"lacks \[CALL\].*prepare"):
                 finetune.Model(folder / "stock")
+            scaled = unittest.mock.Mock(architectures=["LlamaForCausalLM"], rope_parameters={"rope_type": "llama3"})
+            with self.assertRaisesRegex(SystemExit, "scaled by 'llama3'"):
+                hf.shape_of(scaled, folder)
             config = unittest.mock.Mock(architectures=["OPTForCausalLM"])
+            with unittest.mock.patch.object(hf, "ARCHITECTURES", ()), contextlib.redirect_stdout(io.StringIO()) as said:
+                hf.prepare(folder / "stock", folder / "base")
+            self.assertIn("llama.cpp's converter", said.getvalue())
             with self.assertRaisesRegex(SystemExit, "OPTForCausalLM; .*converter"):
                 hf.shape_of(config, folder)
 

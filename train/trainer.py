@@ -67,6 +67,9 @@ def check_options(options):
             raise SystemExit(f"--{name.replace('_', '-')} {options[name]}: expected more than 0")
     if not options["warmup"] >= 0:
         raise SystemExit(f"--warmup {options['warmup']}: expected 0 or more million tokens")
+    if options["micro_tokens"] > options["step_tokens"]:
+        raise SystemExit(f"--micro-tokens {options['micro_tokens']}: more than --step-tokens "
+                         f"({options['step_tokens']}), which is of one or more such passes")
 
 
 def same_weights(shape, wanted, is_start):
@@ -111,10 +114,10 @@ def rate(tokens, budget, options):
 
 class Trainer:
     def __init__(self, run, config, stages, valid=(), options=None, start=None, compile=False,
-                 device="cpu", peers=Alone()):
+                 device="cpu", peers=Alone(), end_is_fixed=False):
         """config: the name of a shape, or a model (as finetune.Model); stages: [(files, tokens)]; start: a checkpoint
         of another run, or an exported GGUF file (its weights only), to continue from; peers: the processes that train
-        together (peers.py), of which the one of rank 0 writes all files."""
+        together (peers.py), of which the one of rank 0 writes all files; end_is_fixed: RUN/budget does not move it."""
         if isinstance(config, str) and config not in CONFIGS:
             raise SystemExit(f"--config {config}: there are {', '.join(CONFIGS)}")
         self.options = {**DEFAULTS, **(options or {})}
@@ -123,7 +126,7 @@ class Trainer:
         config = given.config if given else CONFIGS[config]
         self.run = Path(run)
         self.run.mkdir(parents=True, exist_ok=True)
-        self.peers = peers
+        self.peers, self.end_is_fixed = peers, end_is_fixed
         self.log_file = open(self.run / "log.jsonl", "a", encoding="utf-8", buffering=1)
         try:
             if peers.rank == 0:
@@ -158,12 +161,14 @@ class Trainer:
             self.model.use_bf16()
         self.optimizers = Optimizers(self.model, self.options)
         self.step, self.tokens, self.seconds, positions = 0, 0, 0.0, {}
+        self.losses = []  # of the steps since the last row of the log
         if state:
             self.model.load_state_dict(state["model"])
         if state and "optimizers" in state:
             self.optimizers.load(state["optimizers"])
             self.step, self.tokens = state["step"], state["tokens"]
             self.seconds, positions = state["seconds"], state["positions"]
+            self.losses = state.get("losses", [])
             torch.set_rng_state(state["rng"])
         if compile:
             for block in self.model.blk:
@@ -182,6 +187,8 @@ class Trainer:
 
     def budget(self):
         """Tokens to train for: RUN/budget (millions) if present, else the sum of the stages."""
+        if self.end_is_fixed:
+            return self.default_budget
         try:
             return float((self.run / "budget").read_text(encoding="utf-8")) * 1e6
         except (OSError, ValueError):
@@ -192,7 +199,7 @@ class Trainer:
 
     def state(self):
         return {"config": self.model.config.to_dict(), "options": self.options, "step": self.step,
-                "tokens": self.tokens, "seconds": self.seconds, "model": self.model.state_dict(),
+                "tokens": self.tokens, "seconds": self.seconds, "losses": self.losses, "model": self.model.state_dict(),
                 "optimizers": self.optimizers.state(), "rng": torch.get_rng_state(),
                 "positions": {i: s.position for i, s in enumerate(self.streams)}}
 
@@ -259,7 +266,7 @@ class Trainer:
         self.peers.meet()
         is_first = self.peers.rank == 0
         saved = validated = mark = time.monotonic()
-        losses, seen, decaying, first_step = [], 0, False, self.step
+        seen, decaying, first_step = 0, False, self.step
         budget = self.budget()
         while True:
             goes_on = self.tokens < budget and not self.stop and (max_steps is None or self.step < max_steps)
@@ -275,15 +282,15 @@ class Trainer:
             if not is_first:
                 continue
             self.seconds += time.monotonic() - begin
-            losses.append(loss)
+            self.losses.append(loss)
             seen += tokens
             now = time.monotonic()
             if self.step % log_steps == 0:
-                self.log(step=self.step, tokens=self.tokens, loss=sum(losses) / len(losses),
+                self.log(step=self.step, tokens=self.tokens, loss=sum(self.losses) / len(self.losses),
                          lr=rate(self.tokens, budget, self.options) * self.optimizers.base[0],
                          tok_s=round(seen / (now - mark)), stage=self.stage(budget),
                          hours=self.seconds / 3600)
-                losses, seen, mark = [], 0, now
+                self.losses, seen, mark = [], 0, now
                 budget = self.budget()
             if now - saved > checkpoint_minutes * 60:
                 checkpoint.save(self.checkpoint, self.state())

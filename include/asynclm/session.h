@@ -133,7 +133,11 @@ struct InterruptDelivered {
   std::string id, text;
   std::int32_t position;  // index of its first token in the context
 };
-struct Trapped {};  // the model is paused: by its own trap, or in mode sync by its call
+// The model is paused: by its own trap, in mode sync by its call, or because it stopped while calls
+// were open.
+struct Trapped {
+  bool by_stop = false;
+};
 struct Resumed {};
 struct TurnStarted {};  // a message after the end of a turn, which has opened the next one
 struct Finished {       // the turn

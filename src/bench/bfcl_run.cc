@@ -166,7 +166,7 @@ void SampleRun::note_taking_in(const SimulatedStep& step, Time took) {
 Result<void> SampleRun::simulate_on(std::span<const SimulatedInterrupt> said) {
   const auto tool = [&](CallKey key, const CallRecord& record) {
     if (const TaskCall* const call = author_->call(key, record)) {
-      return SimulatedReturn{call->duration, call->result};
+      return return_of(*call);
     }
     const auto spec = std::ranges::find(tasks_.tools, record.name, &ToolSpec::name);
     return SimulatedReturn{spec->estimate,

@@ -69,6 +69,7 @@ Result<ModeShare> read_mode_share(const std::string& text) {
 
 struct Statistics {
   std::uint64_t samples = 0, tokens = 0, learned = 0, calls = 0, interrupted = 0, too_long = 0;
+  std::uint64_t refused = 0, cut_searches = 0;
   std::map<std::string_view, std::uint64_t> modes;
 
   void add(const Sample& sample) {
@@ -77,6 +78,7 @@ struct Statistics {
     for (const auto& [begin, end] : sample.loss) learned += static_cast<std::uint64_t>(end - begin);
     calls += static_cast<std::uint64_t>(sample.calls);
     interrupted += static_cast<std::uint64_t>(sample.interrupted);
+    cut_searches += static_cast<std::uint64_t>(sample.cut_searches);
     ++modes[to_string(sample.mode)];
   }
   void print(std::int32_t max_tokens) const {
@@ -86,6 +88,15 @@ struct Statistics {
         " {} tokens, {} of them to be learned; {} calls, {} interrupts while the model wrote; {} "
         "samples left out as longer than {} tokens\n",
         tokens, learned, calls, interrupted, too_long, max_tokens);
+    if (refused > 0) {
+      std::cerr << std::format("{} samples left out, of which a function refuses a recorded call\n",
+                               refused);
+    }
+    if (cut_searches > 0) {
+      std::cerr << std::format(
+          "{} tasks have the best order found before the search was cut, not one proven best\n",
+          cut_searches);
+    }
   }
 };
 
@@ -154,14 +165,27 @@ int DatasetCommand::run() {
     }
     for (std::size_t i = 0; i < size && statistics.samples < wanted; ++i) {
       const Made& made = batch[i];
-      if (!made.sample) {
+      const bool is_too_long =
+          made.sample ? made.sample->tokens.size() > static_cast<std::size_t>(options.max_tokens)
+                      : made.sample.error().code == ErrorCode::limit_exceeded;
+      if (!made.sample && !is_too_long) {
         std::cerr << "asynclm dataset: sample " << begin + i << ": " << made.sample.error().message
                   << '\n';
         return kExitFailed;
       }
-      if (made.sample->tokens.size() > static_cast<std::size_t>(options.max_tokens)) {
+      if (is_too_long) {
         if (++statistics.too_long > 100 + 10 * statistics.samples) {
           return complain("nearly all samples are longer than --max-tokens; raise it");
+        }
+        continue;
+      }
+      if (source.is_recorded() && !made.sample->refused.empty()) {
+        if (begin + i < source.size()) {  // each trace once
+          std::cerr << "asynclm dataset: " << source.id(begin + i)
+                    << " left out: " << made.sample->refused << '\n';
+        }
+        if (++statistics.refused > 100 + 10 * statistics.samples) {
+          return complain("nearly all recorded calls are refused by their functions");
         }
         continue;
       }
@@ -181,6 +205,7 @@ int DatasetCommand::run() {
   stream.flush();
   if (!stream) return complain("writing to '" + out + "' failed: is the disk full?");
   statistics.print(options.max_tokens);
+  if (statistics.samples == 0) return complain("no sample is left");
   return kExitOk;
 }
 

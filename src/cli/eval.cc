@@ -30,7 +30,7 @@ struct EvalCommand {
   TaskSource source;
   std::string stand_in = "ok";
   std::int32_t context_tokens = 2048;
-  std::vector<std::string> modes = {"sync", "sync-parallel", "async"};
+  std::vector<std::string> modes = {"sync", "sync-parallel", "async", "async+"};
   std::optional<std::uint64_t> tasks;
   std::uint64_t timings = 1;
   std::uint64_t seed = 1;
@@ -43,8 +43,10 @@ struct EvalCommand {
   [[nodiscard]] int run();
 };
 
-double percent(std::int64_t part, std::int64_t whole) {
-  return whole == 0 ? 100.0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole);
+// Of nothing there is no share.
+std::string percent(std::int64_t part, std::int64_t whole) {
+  if (whole == 0) return "-";
+  return std::format("{:.1f} %", 100.0 * static_cast<double>(part) / static_cast<double>(whole));
 }
 
 int EvalCommand::run() {
@@ -52,7 +54,20 @@ int EvalCommand::run() {
     std::cerr << "asynclm eval: " << message << '\n';
     return kExitUsage;
   };
-  if (auto ok = source.open(Split::test); !ok) return complain(ok.error().message);
+  std::vector<Mode> wanted;
+  for (const std::string& name : modes) {
+    const auto mode = parse_mode(name);
+    if (!mode) return complain("--mode: " + mode.error().message);
+    wanted.push_back(*mode);
+  }
+  const auto path = find_model(model);
+  if (!path) return complain(path.error().message);
+  const auto engine = make_llama_engine(
+      {.model_path = *path, .context_tokens = context_tokens, .threads = threads});
+  if (!engine) return complain(engine.error().message);
+  if (auto ok = source.open(Split::test, &(*engine)->vocabulary()); !ok) {
+    return complain(ok.error().message);
+  }
   const std::uint64_t count = source.is_recorded()
                                   ? std::min(tasks.value_or(UINT64_MAX), source.size())
                                   : tasks.value_or(200);
@@ -65,11 +80,6 @@ int EvalCommand::run() {
     }
     return sequence;
   };
-  const auto path = find_model(model);
-  if (!path) return complain(path.error().message);
-  const auto engine = make_llama_engine(
-      {.model_path = *path, .context_tokens = context_tokens, .threads = threads});
-  if (!engine) return complain(engine.error().message);
   std::ofstream failed;
   if (!failures.empty()) {
     failed.open(failures);
@@ -88,13 +98,13 @@ int EvalCommand::run() {
         "runs", "calls", "runs", "pass^" + std::to_string(timings), "answers", "stopped",
         "priority", "traps", "early", "invented", "repeated", "refused", "not run", "forged");
   }
-  for (const std::string& name : modes) {
-    const auto mode = parse_mode(name);
-    if (!mode) return complain(mode.error().message);
+  std::int64_t runs = 0;
+  for (const Mode mode : wanted) {
+    const std::string name(to_string(mode));
     Score score;
     std::uint64_t passed = 0;    // tasks that are right at all timings
     std::uint64_t too_long = 0;  // tasks whose prompt does not fit into the context
-    SessionConfig config = monitor.config(*mode);
+    SessionConfig config = monitor.config(mode);
     config.max_generated = max_tokens;
     for (std::uint64_t index = 0; index < count; ++index) {
       bool is_right = true;
@@ -122,6 +132,7 @@ int EvalCommand::run() {
                   << (index + 1 < count ? "" : "\r\x1b[K") << std::flush;
       }
     }
+    runs += score.runs;
     if (json) {
       report["modes"][name] = {{"runs", score.runs},
                                {"runs_right", score.runs_right},
@@ -146,12 +157,12 @@ int EvalCommand::run() {
       for (std::size_t i = 0; i < kFailures.size(); ++i) kinds[kFailures[i]] = score.failures[i];
     } else {
       std::cout << std::format("{:<13}{:>6}", name, score.runs);
-      for (const double share :
+      for (const std::string& share :
            {percent(score.calls_right, score.calls), percent(score.runs_right, score.runs),
             percent(static_cast<std::int64_t>(passed), static_cast<std::int64_t>(count - too_long)),
             percent(score.answers_right, score.runs), percent(score.stopped, score.runs),
             percent(score.choices_right, score.choices), percent(score.traps_right, score.traps)}) {
-        std::cout << std::format("{:>7.1f} %", share);
+        std::cout << std::format("{:>9}", share);
       }
       std::cout << std::format("{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}\n", score.early, score.invented,
                                score.repeated, score.refused, score.not_run, score.forged)
@@ -170,6 +181,7 @@ int EvalCommand::run() {
     }
   }
   if (json) std::cout << report.dump(2) << '\n';
+  if (runs == 0) return complain("no prompt fits into the context: raise --ctx");
   return kExitOk;
 }
 
@@ -178,7 +190,9 @@ int EvalCommand::run() {
 void add_eval_command(CLI::App& app, int& exit_code) {
   auto command = std::make_shared<EvalCommand>();
   CLI::App* sub = app.add_subcommand(
-      "eval", "accuracy of a model on synthetic tasks with unseen names, or on recorded calls");
+      "eval",
+      "accuracy of a model on synthetic tasks with unseen names, or on recorded calls: of each "
+      "conversation the first task, each task in each mode");
   sub->add_option("--model", command->model, "GGUF file (default: the model that asynclm ships)");
   sub->add_option("--mode", command->modes, "modes to run")->delimiter(',')->capture_default_str();
   sub->add_option("--tasks", command->tasks, "tasks a mode (default: 200, or all traces)")

@@ -42,7 +42,10 @@ CLI::Option* TaskSource::add_to(CLI::App& command, int lowest_level) {
       .add_option("--only", only_,
                   "take only these traces: a JSON file with ids, FILE or FILE#/json/pointer")
       ->needs(traces);
-  command.add_option("--without", without_, "take all but these traces")->needs(traces);
+  command
+      .add_option("--without", without_,
+                  "take all but these traces and those that have one of them as a part")
+      ->needs(traces);
   command
       .add_flag("--calls-in-prompt", calls_in_prompt_,
                 "the prompt says which calls to make (src/oracle/cheat_sheet.h)")
@@ -60,7 +63,7 @@ CLI::Option* TaskSource::add_to(CLI::App& command, int lowest_level) {
   return traces;
 }
 
-Result<void> TaskSource::open(Split split, const Vocabulary* pieces) {
+Result<void> TaskSource::open(Split split, const Vocabulary* vocabulary) {
   if (!files_.empty()) {
     auto traces = read_traces();
     if (!traces) return std::unexpected(traces.error());
@@ -70,8 +73,8 @@ Result<void> TaskSource::open(Split split, const Vocabulary* pieces) {
   auto list = WordList::load(words_, split);
   if (!list) return std::unexpected(list.error());
   list_ = std::move(*list);
-  if (pieces != nullptr) list_->add_pieces(*pieces);
-  return {};
+  if (vocabulary == nullptr) return {};
+  return list_->fit(*vocabulary);
 }
 
 TaskSequence TaskSource::sequence(std::uint64_t index, Random& random) const {
@@ -98,11 +101,19 @@ Result<std::vector<Trace>> TaskSource::read_traces() const {
     if (!some) return std::unexpected(some.error());
     std::ranges::move(*some, std::back_inserter(all));
   }
-  for (const std::string* list : {&only_, &without_}) {
-    if (list->empty()) continue;
-    const auto ids = read_ids(*list);
+  if (!only_.empty()) {
+    const auto ids = read_ids(only_);
     if (!ids) return std::unexpected(ids.error());
-    std::erase_if(all, [&](const Trace& t) { return ids->contains(t.id) != (list == &only_); });
+    std::erase_if(all, [&](const Trace& trace) { return !ids->contains(trace.id); });
+  }
+  if (!without_.empty()) {
+    const auto ids = read_ids(without_);
+    if (!ids) return std::unexpected(ids.error());
+    std::erase_if(all, [&](const Trace& trace) {
+      return ids->contains(trace.id) || std::ranges::any_of(trace.parts, [&](const auto& part) {
+               return ids->contains(part.sample);
+             });
+    });
   }
   std::erase_if(all, [](const Trace& t) {
     return std::ranges::all_of(t.sequence.tasks,

@@ -23,9 +23,10 @@ class TaskSource {
   // other options to need or exclude.
   CLI::Option* add_to(CLI::App& command, int lowest_level = 1);
 
-  // Reads what was asked for. Of the word list, the words of the split are used, and `pieces`
-  // (WordList::add_pieces) if not null. invalid_argument where no trace with a call is left.
-  [[nodiscard]] Result<void> open(Split split, const Vocabulary* pieces = nullptr);
+  // Reads what was asked for. Of the word list, the words of the split are used, those for a model
+  // with this vocabulary (WordList::fit) if not null. invalid_argument where no trace with a call
+  // is left.
+  [[nodiscard]] Result<void> open(Split split, const Vocabulary* vocabulary = nullptr);
 
   [[nodiscard]] bool is_recorded() const { return list_ == std::nullopt; }
   [[nodiscard]] std::uint64_t size() const { return traces_.size(); }  // of recorded ones

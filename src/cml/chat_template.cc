@@ -129,6 +129,13 @@ Result<std::vector<Span>> fill(const Vocabulary& vocabulary, std::string_view re
   return spans;
 }
 
+auto ends_generation(const Vocabulary& vocabulary) {
+  return [&vocabulary](const Span& span) {
+    const auto* control = std::get_if<ControlSpan>(&span);
+    return control != nullptr && vocabulary.is_end_of_generation(control->token);
+  };
+}
+
 }  // namespace
 
 Result<std::vector<Span>> render_chat(const Vocabulary& vocabulary,
@@ -169,15 +176,29 @@ Result<std::vector<Span>> render_next_turn(const Vocabulary& vocabulary,
     const auto* text = std::get_if<TextSpan>(&span);
     return text != nullptr && text->origin != Origin::chat_template;
   });
-  const auto end = std::find_if(spans->begin(), user, [&](const Span& span) {
-    const auto* control = std::get_if<ControlSpan>(&span);
-    return control != nullptr && vocabulary.is_end_of_generation(control->token);
-  });
+  const auto end = std::find_if(spans->begin(), user, ends_generation(vocabulary));
   if (end != user) {
     spans->erase(spans->begin(), end + 1);
     return spans;
   }
   return fill(vocabulary, std::string_view(*after).substr(before->size()), messages, 2);
+}
+
+Token end_of_turn(const Vocabulary& vocabulary) {
+  if (const auto rendered = render(vocabulary, {"user", "assistant"}, false)) {
+    if (const auto assistant = find_message(*rendered, 1, "assistant")) {
+      std::vector<Span> spans;
+      append_template_text(control_spellings(vocabulary),
+                           std::string_view(*rendered).substr(*assistant + placeholder(1).size()),
+                           spans);
+      const auto end = std::ranges::find_if(spans, ends_generation(vocabulary));
+      if (end != spans.end()) return std::get<ControlSpan>(*end).token;
+    }
+  }
+  for (Token token = 0; token < vocabulary.size(); ++token) {
+    if (vocabulary.is_end_of_generation(token)) return token;
+  }
+  return kNoToken;
 }
 
 }  // namespace asynclm

@@ -32,4 +32,9 @@ struct TypedMessage {
                                                          const std::vector<Span>& user_message,
                                                          bool ended = true);
 
+// The token by which the assistant's turn ends: the first end-of-generation token that the template
+// writes after its message. A vocabulary may have several (one that ends a document, one that ends
+// a turn); where the template writes none, the one with the lowest id. kNoToken: there is none.
+[[nodiscard]] Token end_of_turn(const Vocabulary& vocabulary);
+
 }  // namespace asynclm

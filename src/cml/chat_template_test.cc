@@ -164,6 +164,23 @@ TEST_F(ChatTemplateTest, TheNextTurnOfATemplateWithoutEndTokens) {
   EXPECT_EQ(next_turn("V"), "«<|user|>»[user V]«<|assistant|>»");
 }
 
+// As models that have a token for the end of a document, and one for the end of a turn.
+TEST_F(ChatTemplateTest, TheTurnEndsAsTheTemplateEndsIt) {
+  const Token text = vocabulary_.control("<|end_of_text|>");
+  const Token turn = vocabulary_.control("<|user|>");
+  vocabulary_.ends = {turn};
+  vocabulary_.jinja = "{% for m in messages %}{{ m.content }}<|user|>\n{% endfor %}";
+  EXPECT_EQ(end_of_turn(vocabulary_), turn);
+  vocabulary_.jinja = "{% for m in messages %}{{ m.content }}<|end_of_text|>\n{% endfor %}";
+  EXPECT_EQ(end_of_turn(vocabulary_), text);
+  // It cannot be used, or says nothing of it.
+  for (const char* jinja :
+       {"", "{% broken", "{% for m in messages %}{{ m.content }}{% endfor %}"}) {
+    vocabulary_.jinja = jinja;
+    EXPECT_EQ(end_of_turn(vocabulary_), std::min(text, turn)) << jinja;
+  }
+}
+
 TEST_F(ChatTemplateTest, ATemplateThatRewritesEarlierTurnsHasNoNextTurn) {
   vocabulary_.jinja = "{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}";
   EXPECT_EQ(chat("S", "U"), "2[system S][user U]");

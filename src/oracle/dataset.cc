@@ -124,8 +124,7 @@ Result<Sample> make_sample(const Vocabulary& vocabulary, const TaskSequence& seq
     return token;
   });
   const auto tool = [&](CallKey key, const CallRecord&) {
-    const TaskCall& call = *oracle.call(key);
-    SimulatedReturn back{call.duration, call.result};
+    SimulatedReturn back = return_of(*oracle.call(key));
     if (back.result.text.empty()) back.result.text = options.stand_in;
     return back;
   };
@@ -153,6 +152,14 @@ Result<Sample> make_sample(const Vocabulary& vocabulary, const TaskSequence& seq
     const auto report = simulate(*session, engine, *id, sample.makespan, {.costs = costs}, tool,
                                  observer, said_by_user(task));
     if (!report) return std::unexpected(report.error());
+    for (CallKey key = 0; key < session->calls().size() && sample.refused.empty(); ++key) {
+      const CallRecord& call = session->calls()[key];
+      // One that waits for a failed call is refused too: that is to be learned.
+      if (call.rejected && call.needs.empty() && oracle.call(key) != nullptr) {
+        sample.refused = call.code + ": " + call.result;
+      }
+    }
+    sample.cut_searches = oracle.cut_searches();
     sample.makespan = report->end;
     parts.add_task(report->sampled, static_cast<std::int32_t>(session->context().size()));
     for (std::size_t i = 0; i < report->sampled.size(); ++i) {
@@ -176,7 +183,11 @@ void draw_times(TaskSequence& sequence, Random& random) {
       const auto tool = std::ranges::find(sequence.tools, call.tool, &ToolSpec::name);
       if (tool == sequence.tools.end()) continue;
       const double ms = to_ms(Time(tool->estimate)) * random.log_uniform(0.5, 2.0);
+      const double before = to_ms(call.duration);
       call.duration = from_ms(std::clamp(ms, 1.0, 1000.0));
+      for (ResultPart& part : call.parts) {
+        part.at = from_ms(to_ms(part.at) * to_ms(call.duration) / before);
+      }
     }
   }
 }

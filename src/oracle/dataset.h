@@ -41,7 +41,10 @@ struct Sample {
   std::vector<SamplePart> parts;  // all tokens, in order
   std::vector<TokenRange> loss;   // what the model wrote and is to learn: the loss counts on these
   std::int32_t calls = 0;
-  std::int32_t interrupted = 0;  // interrupts that came while the model had more to write
+  std::int32_t interrupted = 0;   // interrupts that came while the model had more to write
+  std::int32_t cut_searches = 0;  // tasks whose order Policy::optimal may not have found
+  // A call of the task that the session refuses, and why: it is no example. Empty: none.
+  std::string refused;
   Time makespan{};
 };
 

@@ -213,7 +213,7 @@ void score_choice(const Session& session, const std::vector<Expected>& expected,
 }
 
 void score_trap(const Session& session, const Task& task, const std::vector<Expected>& expected,
-                Time now, Score& score) {
+                Time now, const Trapped& trapped, Score& score) {
   // In sync-parallel what is written was not dispatched, and so not matched, before the trap.
   const auto is_written = [&](std::size_t i) {
     return std::ranges::any_of(session.calls(), [&](const CallRecord& call) {
@@ -221,11 +221,11 @@ void score_trap(const Session& session, const Task& task, const std::vector<Expe
     });
   };
   ++score.traps;
-  bool is_early = false;
+  bool is_wrong = trapped.by_stop;
   for (std::size_t i = 0; i < expected.size(); ++i) {
-    is_early = is_early || (!is_written(i) && is_ready(session, expected, expected[i], now));
+    is_wrong = is_wrong || (!is_written(i) && is_ready(session, expected, expected[i], now));
   }
-  score.traps_right += is_early ? 0 : 1;
+  score.traps_right += is_wrong ? 0 : 1;
 }
 
 // Calls of async+ that are neither wanted nor wrong: cancellations of what the user has withdrawn,
@@ -242,14 +242,19 @@ std::int64_t count_neutral(const Session& session, const std::vector<Expected>& 
   });
 }
 
-// Calls that are an earlier one once more.
-std::int64_t count_repeated(const std::vector<CallRecord>& calls) {
+// Calls that are none of those expected, but an earlier one once more.
+std::int64_t count_repeated(const std::vector<CallRecord>& calls,
+                            const std::vector<Expected>& expected) {
   std::int64_t count = 0;
-  for (std::size_t i = 0; i < calls.size(); ++i) {
-    const auto before = std::span(calls).first(i);
-    count += std::ranges::any_of(before, [&](const CallRecord& call) {
-      return call.name == calls[i].name && call.arguments == calls[i].arguments;
-    });
+  for (CallKey key = 0; key < calls.size(); ++key) {
+    if (is_matched(expected, key)) continue;
+    const auto is_same = [&](const CallRecord& call) {
+      // Cancellations and malformed blocks have their code alone.
+      const bool has_arguments = !calls[key].arguments.empty();
+      return call.code == calls[key].code || (has_arguments && call.name == calls[key].name &&
+                                              call.arguments == calls[key].arguments);
+    };
+    count += std::ranges::any_of(std::span(calls).first(key), is_same) ? 1 : 0;
   }
   return count;
 }
@@ -322,7 +327,7 @@ Result<EvaluatedRun> evaluate(Engine& engine, TaskSequence sequence, const std::
       if (!e.possible || e.made || !fits(task.calls[i], e, call)) continue;
       e.made = key;
       e.call.id = call.id;
-      return {task.calls[i].duration, task.calls[i].result};
+      return return_of(task.calls[i]);
     }
     return {from_ms(100), {Outcome::failed, "nothing is known of these arguments"}};
   };
@@ -345,8 +350,9 @@ Result<EvaluatedRun> evaluate(Engine& engine, TaskSequence sequence, const std::
       if (interrupt->call) reported.told(interrupt->id);
       if (interrupt->id == kUserSource) hear(event.time);
     }
-    if (std::holds_alternative<Trapped>(event.what) && config.mode != Mode::sync) {
-      score_trap(*session, task, expected, event.time, score);
+    const auto* trapped = std::get_if<Trapped>(&event.what);
+    if (trapped != nullptr && config.mode != Mode::sync) {
+      score_trap(*session, task, expected, event.time, *trapped, score);
     }
   };
   const auto report = simulate(*session, engine, *id, Time{}, {.costs = kEvaluationCosts}, tool,
@@ -377,7 +383,7 @@ Result<EvaluatedRun> evaluate(Engine& engine, TaskSequence sequence, const std::
     score.invented += has_invented_argument(*session, task, expected, key) ? 1 : 0;
   }
   const Token interrupt = engine.vocabulary().control("[INTR]");
-  score.repeated = count_repeated(session->calls());
+  score.repeated = count_repeated(session->calls(), expected);
   score.forged = std::ranges::count(session->context(), interrupt) - delivered;
   score.stopped = std::get<Done>(session->step()).reason == FinishReason::stop ? 1 : 0;
   const auto answer = expected_answer(task, expected);

@@ -49,8 +49,9 @@ struct Score {
   // Results that were used before they came: calls with something else in the place of one, and
   // lines of the answer that report on a call of which the model had not been told
   std::int64_t invented = 0;
-  std::int64_t traps = 0;          // of the model; not in mode sync, where every call is one
-  std::int64_t traps_right = 0;    // … while no call could be made
+  // Of the model, and stops while calls were open; not in mode sync, where every call is a trap
+  std::int64_t traps = 0;
+  std::int64_t traps_right = 0;    // … while no call could be made, and not a stop
   std::int64_t forged = 0;         // interrupts in the context that the runtime did not write
   std::int64_t answers_right = 0;  // exactly the expected lines, in any order
   std::int64_t stopped = 0;        // finish reason stop

@@ -63,10 +63,36 @@ TEST_P(Evaluate, TheOracleIsRight) {
       EXPECT_EQ(run.score.early, 0);
       EXPECT_EQ(run.score.invented, 0) << run.transcript;
       EXPECT_EQ(run.score.calls_extra, 0);
+      EXPECT_EQ(run.score.repeated, 0) << "a retry that the user wants is none";
       EXPECT_EQ(run.score.traps_right, run.score.traps);
     }
   }
   EXPECT_GT(interrupted, 10);
+}
+
+TEST_P(Evaluate, ACallMadeOnceMoreIsRepeated) {
+  const TaskSequence sequence = make(1, 1);
+  const std::string written = solve(sequence);
+  const std::string call = written.substr(0, written.find("[END]") + 5);
+  const Score right = score(sequence, written).score;
+  const EvaluatedRun run = score(sequence, call + written);
+  EXPECT_EQ(run.score.repeated, right.repeated + 1) << run.transcript;
+  EXPECT_EQ(run.score.calls_extra, right.calls_extra + 1);
+}
+
+TEST_P(Evaluate, AStopWithOpenCallsIsNoRightTrap) {
+  const TaskSequence sequence = make(1, 1);
+  const std::string written = solve(sequence);
+  const Score right = score(sequence, written).score;
+  EXPECT_EQ(right.traps, GetParam() == Mode::sync ? 0 : 1);
+  EXPECT_EQ(right.traps_right, right.traps);
+  const auto trap = written.find("[TRAP]");
+  if (GetParam() == Mode::sync) return;
+  const EvaluatedRun run = score(
+      sequence, written.substr(0, trap) + "<|end_of_text|>" + written.substr(written.find("- ")));
+  EXPECT_EQ(run.score.traps, 1) << run.transcript;
+  EXPECT_EQ(run.score.traps_right, 0);
+  EXPECT_EQ(run.score.runs_right, 1) << "its results were delivered all the same";
 }
 
 TEST_P(Evaluate, AModelThatDoesNotListenIsWrong) {

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <format>
+#include <ranges>
 #include <utility>
 
 #include "cml/call_syntax.h"
+#include "cml/chat_template.h"
 #include "cml/future.h"
 #include "cml/spelled_markers.h"
 #include "cml/writer.h"
@@ -84,6 +86,10 @@ std::string not_possible_line(const TaskCall& call) {
   return "- " + call.label + " not possible\n";
 }
 
+SimulatedReturn return_of(const TaskCall& call) {
+  return {.duration = call.duration, .result = call.result, .parts = call.parts};
+}
+
 std::vector<SimulatedInterrupt> said_by_user(const Task& task) {
   std::vector<SimulatedInterrupt> interrupts;
   for (const Interruption& one : task.interruptions) {
@@ -113,7 +119,8 @@ std::vector<PlannedCall> plan(const Task& task, const std::vector<ToolSpec>& too
 }
 
 std::vector<double> ranks(Policy policy, const Task& task, const std::vector<ToolSpec>& tools,
-                          std::span<const PlannedCall> calls) {
+                          std::span<const PlannedCall> calls, bool* is_cut) {
+  if (is_cut != nullptr) *is_cut = false;
   std::vector<double> out(calls.size());
   switch (policy) {
     case Policy::lpt: {
@@ -127,8 +134,9 @@ std::vector<double> ranks(Policy policy, const Task& task, const std::vector<Too
     case Policy::critical_path:
       return longest_path_ranks(calls);
     case Policy::optimal: {
-      const auto order = best_order(calls).order;
-      for (std::size_t i = 0; i < calls.size(); ++i) out[order[i]] = static_cast<double>(i);
+      const BestOrder best = best_order(calls);
+      if (is_cut != nullptr) *is_cut = !best.is_proven;
+      for (std::size_t i = 0; i < calls.size(); ++i) out[best.order[i]] = static_cast<double>(i);
       break;
     }
     case Policy::as_written:
@@ -145,11 +153,8 @@ Oracle::Oracle(const Vocabulary& vocabulary, const Markers& markers,
       tools_(&tools),
       policy_(policy),
       per_token_(per_token),
-      habits_(habits) {
-  for (Token token = 0; token < vocabulary.size() && end_of_turn_ == kNoToken; ++token) {
-    if (vocabulary.is_end_of_generation(token)) end_of_turn_ = token;
-  }
-}
+      habits_(habits),
+      end_of_turn_(end_of_turn(vocabulary)) {}
 
 // A result that is still to come can be used under its name.
 bool Oracle::futures(const Session& session) { return session.mode() == Mode::async_plus; }
@@ -167,7 +172,9 @@ void Oracle::begin(const Task& task, const Session& session,
   heard_ = 0;
   progress_.assign(task.calls.size(), {});
   const auto planned = plan(task, *tools_, *vocabulary_, per_token_);
-  ranks_ = ranks ? std::move(*ranks) : asynclm::ranks(policy_, task, *tools_, planned);
+  bool is_cut = false;
+  ranks_ = ranks ? std::move(*ranks) : asynclm::ranks(policy_, task, *tools_, planned, &is_cut);
+  cut_searches_ += is_cut ? 1 : 0;
   needs_.clear();
   for (const PlannedCall& call : planned) needs_.push_back(call.needs);
   said_ = task.say.empty();
@@ -278,9 +285,11 @@ void Oracle::decide(const Session& session) {
     said_ = true;
     return write(task_->say + "\n");
   }
-  if (write_not_possible() || (habits_.reports && task_->reports && write_report(session))) return;
+  if (write_not_possible()) return;
+  const bool reports = habits_.reports && task_->reports && may_report(session);
+  if (reports && write_report(session)) return;
   for (std::size_t i = 0; i < progress_.size(); ++i) {
-    if (progress_[i].key && !delivered(session, i)) return write_trap(session);
+    if (is_open(session, i)) return write_trap(session);
   }
   pending_.push_back(end_of_turn_);
 }
@@ -338,23 +347,41 @@ void Oracle::write_block(std::string_view id, const std::vector<std::string>& af
   write(Marker::end);
 }
 
-// In async+ a trap says what it waits for where that is one call.
+bool Oracle::is_open(const Session& session, std::size_t index) const {
+  return progress_[index].key && !delivered(session, index);
+}
+
+// Whether the user wants to hear of results that are there by now.
+bool Oracle::may_report(const Session& session) const {
+  const auto is_open_one = [&](std::size_t i) { return is_open(session, i); };
+  if (task_->together) {
+    return std::ranges::none_of(std::views::iota(std::size_t{0}, progress_.size()), is_open_one);
+  }
+  return std::ranges::none_of(task_->first, is_open_one) ||
+         std::ranges::any_of(task_->first, [&](std::size_t i) { return delivered(session, i); });
+}
+
+// In async+ a trap says what it waits for where that is one call, or what the user wants to hear
+// of: all that is open, or one of the calls that are to be told first.
 void Oracle::write_trap(const Session& session) {
   write(Marker::trap);
   if (session.mode() != Mode::async_plus) {
     if (markers_.are_spelled()) write(Marker::end);  // else the session writes it
     return;
   }
-  std::vector<std::string> open;
+  const bool is_first = !task_->first.empty() && !may_report(session);
+  std::vector<CallKey> open;
   for (std::size_t i = 0; i < progress_.size(); ++i) {
-    if (progress_[i].key && !delivered(session, i)) {
-      open.push_back(session.calls()[*progress_[i].key].id);
-    }
+    if (!is_open(session, i) || (is_first && !std::ranges::contains(task_->first, i))) continue;
+    open.push_back(*progress_[i].key);
   }
-  if (habits_.waits && open.size() == 1) {
-    write(open.front());
+  std::ranges::sort(open);
+  if (habits_.waits && (open.size() == 1 || task_->together || is_first)) {
+    std::string names;
+    for (const CallKey key : open) names += (names.empty() ? "" : " ") + session.calls()[key].id;
+    write(names);
     write(Marker::head);
-    write("all");
+    write(is_first && open.size() > 1 ? "any" : "all");
   }
   write(Marker::end);
 }

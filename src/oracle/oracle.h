@@ -53,10 +53,11 @@ struct OracleHabits {
 // still to come counts as nothing), and its tool's estimate.
 [[nodiscard]] std::vector<PlannedCall> plan(const Task& task, const std::vector<ToolSpec>& tools,
                                             const Vocabulary& vocabulary, Time per_token);
-// One rank a call, the smallest first.
+// One rank a call, the smallest first. `is_cut`, if not null: whether the search of Policy::optimal
+// was cut, so that there may be a better order.
 [[nodiscard]] std::vector<double> ranks(Policy policy, const Task& task,
                                         const std::vector<ToolSpec>& tools,
-                                        std::span<const PlannedCall> calls);
+                                        std::span<const PlannedCall> calls, bool* is_cut = nullptr);
 
 // a … z, aa, ab, …
 [[nodiscard]] std::string numbered_id(std::uint32_t number);
@@ -90,6 +91,8 @@ struct OracleHabits {
 [[nodiscard]] std::string not_possible_line(const TaskCall& call);
 
 // The task's interruptions as simulate() takes them; valid as long as the task.
+// How the call's tool will behave.
+[[nodiscard]] SimulatedReturn return_of(const TaskCall& call);
 [[nodiscard]] std::vector<SimulatedInterrupt> said_by_user(const Task& task);
 
 // At each decision, in this order: the cancellation of a call that the user no longer wants
@@ -112,6 +115,9 @@ class Oracle {
   [[nodiscard]] Token next(const Session& session);
   // Whether the last token belongs to a mistake (TaskCall::mistake): no example to learn from.
   [[nodiscard]] bool mistaken() const { return mistaken_; }
+
+  // Tasks so far whose best order was searched for, but not to the end.
+  [[nodiscard]] std::int32_t cut_searches() const { return cut_searches_; }
 
   // The task's call that the session's call is, if the oracle made it.
   [[nodiscard]] const TaskCall* call(CallKey key) const;
@@ -141,6 +147,8 @@ class Oracle {
   [[nodiscard]] static bool futures(const Session& session);
   [[nodiscard]] bool promised(const Session& session, std::size_t index) const;
   [[nodiscard]] bool write_report(const Session& session);
+  [[nodiscard]] bool may_report(const Session& session) const;
+  [[nodiscard]] bool is_open(const Session& session, std::size_t index) const;
   void write(std::string_view text);
   void write(Marker marker);
 
@@ -153,6 +161,7 @@ class Oracle {
   Token end_of_turn_ = kNoToken;
   const Task* task_ = nullptr;
   CallKey first_key_ = 0;
+  std::int32_t cut_searches_ = 0;
   std::uint32_t emitted_ = 0;  // calls of this task
   std::size_t heard_ = 0;      // interruptions of it
   std::vector<Progress> progress_;

@@ -146,6 +146,45 @@ TEST(Oracle, WithoutFuturesACallWaitsForWhatItTakes) {
                                        "[CALL]b[HEAD]g(x=\"seven\")[END]"));
 }
 
+TEST(Oracle, WhatIsToBeToldTogetherIsWaitedForTogether) {
+  Task task = two_calls();
+  task.say.clear();
+  task.together = true;
+  const OracleRun plus = run(Mode::async_plus, kTools, task);
+  EXPECT_TRUE(plus.text.contains("[TRAP]a b[HEAD]all[END][INTR]")) << plus.text;
+  EXPECT_EQ(plus.answer, "- a: two\n- b: one\n") << plus.text;
+  const OracleRun other = run(Mode::async, kTools, task);
+  EXPECT_TRUE(other.text.contains("[TRAP][END][INTR]b[HEAD]one[END][TRAP][END][INTR]a[HEAD]"))
+      << other.text;
+  EXPECT_EQ(other.answer, "- b: one\n- a: two\n");
+}
+
+TEST(Oracle, WhatIsToBeToldFirstIsWaitedForAlone) {
+  Task task = two_calls();
+  task.say.clear();
+  task.calls.push_back(make_call("f", "3", 150, "three"));
+  task.first = {1, 2};  // a and c; b returns before them
+  const OracleRun plus = run(Mode::async_plus, kTools, task);
+  EXPECT_TRUE(plus.text.contains("[TRAP]a c[HEAD]any[END][INTR]")) << plus.text;
+  EXPECT_EQ(plus.answer, "- b: one\n- a: two\n- c: three\n");
+  const OracleRun other = run(Mode::async, kTools, task);
+  EXPECT_TRUE(
+      other.text.contains("[INTR]b[HEAD]one[END][TRAP][END][INTR]a[HEAD]two[END]- b: one\n"))
+      << other.text;
+  EXPECT_EQ(other.answer, plus.answer);
+}
+
+TEST(Oracle, ItWaitsOnWhenAPartOfAResultComes) {
+  Task task = two_calls();
+  task.say.clear();
+  task.calls.resize(1);
+  task.calls[0].parts = {{from_ms(20), "30 %"}, {from_ms(100), "all"}};
+  EXPECT_EQ(run(Mode::async_plus, kTools, task).text,
+            "[CALL]a[HEAD]f(x=\"1\")[END][TRAP]a[HEAD]all[END][INTR]a part[HEAD]30 %[END]"
+            "[INTR]a part[HEAD]all[END][INTR]a[HEAD]one[END]- a: one\n<|end_of_text|>");
+  EXPECT_FALSE(run(Mode::async, kTools, task).text.contains("part"));
+}
+
 TEST(Oracle, WithoutReportsItOnlyCalls) {
   EXPECT_EQ(run_with({.reports = false}, two_calls(), Mode::async).answer, "hi\n");
 }

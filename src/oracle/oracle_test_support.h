@@ -112,10 +112,7 @@ inline OracleRun run_oracle(Mode mode, const std::vector<ToolSpec>& tools,
       }
     }
     oracle.begin(task, *session, options.ranks);
-    const auto tool = [&](CallKey key, const CallRecord&) {
-      const TaskCall& call = *oracle.call(key);
-      return SimulatedReturn{call.duration, call.result};
-    };
+    const auto tool = [&](CallKey key, const CallRecord&) { return return_of(*oracle.call(key)); };
     const auto observer = [&](const Event& event) {
       const auto* const interrupt = std::get_if<InterruptDelivered>(&event.what);
       if (interrupt != nullptr && interrupt->id == kUserSource) oracle.hear();

@@ -69,10 +69,14 @@ void SimulatedWorld::act_on_events(Time now) {
   for (const Event& event : session_->take_events()) {
     if (const auto* dispatched = std::get_if<CallDispatched>(&event.what)) {
       SimulatedReturn r = tool_(dispatched->call, session_->calls()[dispatched->call]);
+      for (ResultPart& part : r.parts) {
+        parts_.emplace(now + part.at, std::pair{dispatched->call, std::move(part.text)});
+      }
       agenda_.emplace(std::pair{now + r.duration, dispatched->call}, std::move(r.result));
       report_.started.emplace_back(dispatched->call, now);
     } else if (const auto* cancelled = std::get_if<CallCancelled>(&event.what)) {
       std::erase_if(agenda_, [&](const auto& e) { return e.first.second == cancelled->call; });
+      std::erase_if(parts_, [&](const auto& e) { return e.second.first == cancelled->call; });
     } else if (const auto* interrupt = std::get_if<InterruptDelivered>(&event.what)) {
       if (interrupt->call) delivered_.push_back(*interrupt->call);
     }
@@ -90,6 +94,9 @@ std::optional<Time> SimulatedWorld::next() const {
   std::optional<Time> next;
   if (!agenda_.empty()) {
     next = serving_.all_at_once ? agenda_.rbegin()->first.first : agenda_.begin()->first.first;
+  }
+  if (!parts_.empty() && !serving_.all_at_once) {
+    next = next ? std::min(*next, parts_.begin()->first) : parts_.begin()->first;
   }
   if (!interrupts_.empty()) {
     const Time said = start_ + interrupts_.front().at;
@@ -112,10 +119,21 @@ Result<void> SimulatedWorld::hand_in(Time now, bool waits) {
   }
   while (!agenda_.empty() && agenda_.begin()->first.first <= now) {
     auto due = agenda_.extract(agenda_.begin());
+    hand_in_parts(due.key().first, now);
     session_->completed(due.key().second, std::move(due.mapped()), now);
     act_on_events(now);
   }
+  hand_in_parts(now, now);
   return {};
+}
+
+// Those that came up to a time.
+void SimulatedWorld::hand_in_parts(Time until, Time now) {
+  while (!parts_.empty() && parts_.begin()->first <= until) {
+    const auto due = parts_.extract(parts_.begin());
+    session_->progressed(due.mapped().first, due.mapped().second, now);
+    act_on_events(now);
+  }
 }
 
 void SimulatedWorld::stepped(Time begun, Time now, std::size_t position,

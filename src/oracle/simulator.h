@@ -15,6 +15,8 @@
 #include <asynclm/session.h>
 #include <asynclm/types.h>
 
+#include "oracle/task.h"
+
 namespace asynclm {
 
 struct SimulationCosts {
@@ -47,6 +49,7 @@ struct SimulationOptions {
 struct SimulatedReturn {
   Time duration;
   CallResult result;
+  std::vector<ResultPart> parts = {};
 };
 
 // Text that interrupts the session, at a time from the simulation's start.
@@ -101,6 +104,7 @@ class SimulatedWorld {
 
  private:
   void act_on_events(Time now);
+  void hand_in_parts(Time until, Time now);
 
   // Completion times of running calls; equal times in the order of the calls.
   using Agenda = std::map<std::pair<Time, CallKey>, CallResult>;
@@ -112,6 +116,7 @@ class SimulatedWorld {
   EventObserver observer_;
   std::span<const SimulatedInterrupt> interrupts_;
   Agenda agenda_;
+  std::multimap<Time, std::pair<CallKey, std::string>> parts_;  // of results, by when they come
   bool has_delivery_ = false;
   std::vector<CallKey> delivered_;
   SimulationReport report_;

@@ -52,6 +52,8 @@ constexpr auto kNeverNames = std::to_array<string_view>(
 
 enum class ValueKind : std::uint8_t { word, name, phrase, path, file, code, integer, real };
 
+constexpr std::size_t kFewestWords = 100;  // of a word list
+
 struct Parameter {
   string name;
   ValueKind kind;  // of the values that the task gives it
@@ -199,6 +201,7 @@ class Generator {
     string joined = tool.noun;
     std::ranges::replace(joined, ' ', '_');
     const double style = random_.uniform();
+    const bool has_verb = style < 0.55 || style >= 0.75, has_noun = style < 0.93;
     if (style < 0.55) {
       tool.name = tool.verb + "_" + joined;
     } else if (style < 0.75) {
@@ -217,6 +220,10 @@ class Generator {
       tool.name = tool.verb;
     }
     if (std::ranges::find(kNeverNames, tool.name) != kNeverNames.end()) return;
+    // What is made of common words alone may have been in training.
+    const bool is_common = (!has_verb || std::ranges::contains(kCommonVerbs, tool.verb)) &&
+                           (!has_noun || is_common_noun(tool.noun));
+    if (words_.split() != Split::train && is_common) return;
     if (!used_.insert(tool.name).second || !used_.insert(tool.noun).second) return;
 
     const int parameters = level_ == 1 || random_.chance(0.85) ? 1 : 2;
@@ -232,6 +239,14 @@ class Generator {
     tool.result = value_kind();
     tool.estimate_ms = static_cast<int>(random_.log_uniform(10, 5000));
     tools_.push_back(std::move(tool));
+  }
+
+  // Of one word, or an adjective and one.
+  static bool is_common_noun(string_view noun) {
+    const auto space = noun.find(' ');
+    return std::ranges::contains(kCommonNouns, noun.substr(space + 1)) &&
+           (space == string_view::npos ||
+            std::ranges::contains(kAdjectives, noun.substr(0, space)));
   }
 
   string describe(const Tool& tool) {
@@ -365,7 +380,7 @@ class Generator {
       --calls;
       while (calls > 0 && level_ >= 3 && random_.chance(level_ == 4 ? 0.5 : 0.35)) {
         const Tool& next = next_tool();
-        part += chained(out, next);
+        part += level_ >= 7 && random_.chance(0.4) ? ordered(out, next) : chained(out, next);
         --calls;
       }
       parts.push_back(std::move(part));
@@ -379,8 +394,10 @@ class Generator {
     if (level_ >= 5) {
       if (random_.chance(0.2)) ask_for_retry(out, parts);
       if (random_.chance(0.2)) parts.push_back(impossible(out));
+      if (level_ >= 7) ask_when_to_report(out, parts);
       for (int i = random_.between(0, 2); i > 0; --i) interrupt(out);
     }
+    if (level_ >= 7) add_result_parts(out);
     out.user = join(parts);
     return out;
   }
@@ -401,6 +418,47 @@ class Generator {
     again.duration = duration(tool_of(again));
     again.result = result(tool_of(again), false, nullptr);
     task.calls.push_back(std::move(again));
+  }
+
+  // "tell me when all of it is done", "tell me as soon as the size or the weather is there".
+  void ask_when_to_report(Task& task, std::vector<string>& parts) {
+    const double kind = random_.uniform();
+    if (kind < 0.25) {
+      constexpr auto kTogether = std::to_array<string_view>(
+          {"tell me when all of it is done", "report only when everything is there",
+           "I want all results together", "answer when you have all of them"});
+      task.together = true;
+      parts.emplace_back(random_.pick(kTogether));
+    }
+    if (kind < 0.25 || kind > 0.6) return;
+    std::vector<std::size_t> alone;
+    for (std::size_t i = 0; i < task.calls.size(); ++i) {
+      const TaskCall& call = task.calls[i];
+      if (!call.retry_of && stands_alone(task, i)) alone.push_back(i);
+    }
+    random_.shuffle(std::span(alone));
+    // With less there is nothing else to wait for, or nothing to choose from.
+    if (alone.size() < 2 || task.calls.size() < 3) return;
+    const auto noun = [&](std::size_t i) { return tool_of(task.calls[i]).noun; };
+    if (noun(alone[0]) == noun(alone[1])) return;
+    task.first = {alone[0], alone[1]};
+    parts.push_back(std::format("tell me as soon as {}the {} or the {} is there",
+                                random_.chance(0.5) ? "either " : "", noun(alone[0]),
+                                noun(alone[1])));
+  }
+
+  // "30 %", "reading tabor", while the call runs.
+  void add_result_parts(Task& task) {
+    for (TaskCall& call : task.calls) {
+      if (call.tool.empty() || !random_.chance(0.35)) continue;
+      const bool is_share = random_.chance(0.5);
+      const int count = random_.between(1, 3);
+      for (int i = 1; i <= count; ++i) {
+        string text = is_share ? std::format("{} %", 100 * i / (count + 1) + random_.between(-9, 9))
+                               : words_.pick(random_) + " " + spoken(value(value_kind()));
+        call.parts.push_back({.at = call.duration * i / (count + 1), .text = std::move(text)});
+      }
+    }
   }
 
   // A clause that no tool of the list is for.
@@ -498,11 +556,11 @@ class Generator {
   // Whether the call needs no other, and no other needs it.
   static bool stands_alone(const Task& task, std::size_t index) {
     const auto needs = [](const TaskCall& call, std::size_t other) {
-      return call.retry_of == other ||
+      return call.retry_of == other || std::ranges::contains(call.after, other) ||
              std::ranges::contains(call.arguments, std::optional(other), &TaskArgument::from);
     };
     const TaskCall& call = task.calls[index];
-    return !call.tool.empty() &&
+    return !call.tool.empty() && call.after.empty() &&
            std::ranges::none_of(call.arguments, [](const auto& a) { return a.from.has_value(); }) &&
            std::ranges::none_of(task.calls, [&](const auto& other) { return needs(other, index); });
   }
@@ -584,6 +642,17 @@ class Generator {
     }
     return std::format("use {} to {} the {} {} {}", tool.name, tool.verb, tool.noun,
                        tool.preposition, object);
+  }
+
+  // ", and once that is done read the mail": the last call has to have succeeded.
+  string ordered(Task& task, const Tool& next) {
+    constexpr auto kThen = std::to_array<string_view>(
+        {", and once that is done ", ", and when that is done ", ", but only after that "});
+    const std::size_t before = task.calls.size() - 1;
+    const string then(random_.pick(kThen));
+    string text = then + clause(task, next, std::nullopt, nullptr);
+    task.calls.back().after = {before};
+    return text;
   }
 
   // ", then compute the hash of the result": the last call's result is the first argument.
@@ -720,23 +789,36 @@ Result<WordList> WordList::load(const std::string& path, Split split) {
     const bool usable = word.size() >= 3 && word.size() <= 7 && is_lower_case(word);
     if (usable && in_split(word, split)) list.words_.push_back(word);
   }
-  if (list.words_.size() < 100) {
+  if (list.words_.size() < kFewestWords) {
     return fail(ErrorCode::invalid_argument,
                 std::format("the word list '{}' has only {} usable words (3 to 7 lower-case "
-                            "letters): at least 100 are needed",
-                            path, list.words_.size()));
+                            "letters): at least {} are needed",
+                            path, list.words_.size(), kFewestWords));
   }
   return list;
 }
 
-void WordList::add_pieces(const Vocabulary& vocabulary) {
+Result<void> WordList::fit(const Vocabulary& vocabulary) {
+  std::vector<string> pieces, texts;
   for (Token token = 0; token < vocabulary.size(); ++token) {
     string piece;
     vocabulary.append_piece(token, piece);
-    if (is_text(piece)) texts_.push_back(piece);
+    if (is_text(piece)) texts.push_back(piece);
     if (piece.starts_with(' ')) piece.erase(0, 1);
-    if (piece.size() >= 2 && is_lower_case(piece)) pieces_.push_back(piece);
+    if (piece.size() >= 2 && is_lower_case(piece)) pieces.push_back(piece);
   }
+  if (split_ == Split::train) {
+    pieces_ = std::move(pieces);
+    texts_ = std::move(texts);
+    return {};
+  }
+  const std::unordered_set<string> seen(pieces.begin(), pieces.end());
+  std::erase_if(words_, [&](const string& word) { return seen.contains(word); });
+  if (words_.size() >= kFewestWords) return {};
+  return fail(ErrorCode::invalid_argument,
+              std::format("the word list has only {} words that are not single tokens of the "
+                          "model: at least {} are needed, pass another one (--words)",
+                          words_.size(), kFewestWords));
 }
 
 string WordList::pick(Random& random) const {
@@ -747,8 +829,7 @@ string WordList::pick(Random& random) const {
     const int count = random.between(1, random.between(1, 2));
     for (int i = count; i > 0; --i) word += random.pick(pieces_);
     // A word can be held out, a token cannot: it has to be seen to be known.
-    const bool is_seen = count == 1 && split_ == Split::train;
-    if (word.size() <= kLongest && (is_seen || in_split(word, split_))) return word;
+    if (word.size() <= kLongest && (count == 1 || in_split(word, split_))) return word;
   }
 }
 

@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <set>
 #include <string>
 
 #include <gtest/gtest.h>
 
+#include "cml/test_vocabulary.h"
 #include "oracle/oracle_test_support.h"
 
 namespace asynclm {
@@ -29,6 +31,50 @@ TEST(Synthetic, EachWordIsInOneSplit) {
   EXPECT_GT(test_words(Split::train).size(), sum * 6 / 10);
 }
 
+TEST(Synthetic, NoFunctionIsInTwoSplits) {
+  std::map<std::string, Split> seen;
+  for (const auto& [name, split] : kSplits) {
+    const WordList list = test_words(split);
+    for (int level = 1; level <= kLevels; ++level) {
+      Random random(static_cast<std::uint64_t>(level));
+      for (int i = 0; i < 400; ++i) {
+        for (const ToolSpec& tool : make_tasks(list, level, random).tools) {
+          EXPECT_EQ(seen.try_emplace(tool.name, split).first->second, split) << tool.name;
+        }
+      }
+    }
+  }
+  EXPECT_GT(seen.size(), 5000U);
+}
+
+// A token has to be in training to be known: then a word that it is cannot be held out.
+TEST(Synthetic, WordsThatAreTokensAreNotHeldOut) {
+  WordList test = test_words(Split::test), train = test_words(Split::train);
+  Random random(1);
+  TestVocabulary vocabulary;
+  vocabulary.pieces = {test.pick(random), "xyz"};
+  vocabulary.pieces.push_back(" " + test.pick(random));
+  ASSERT_NE(" " + vocabulary.pieces[0], vocabulary.pieces[2]);
+  const std::size_t before = test.size();
+  ASSERT_TRUE(test.fit(vocabulary));
+  ASSERT_TRUE(train.fit(vocabulary));
+  EXPECT_EQ(test.size(), before - 2);
+  std::set<std::string> held_out, learned;
+  for (int i = 0; i < 20'000; ++i) {
+    held_out.insert(test.pick(random));
+    learned.insert(train.pick(random));
+  }
+  EXPECT_EQ(held_out.size(), test.size());
+  for (const std::string& word : held_out) EXPECT_FALSE(learned.contains(word)) << word;
+  EXPECT_TRUE(learned.contains(vocabulary.pieces[0]));
+  EXPECT_TRUE(learned.contains("xyz"));
+
+  vocabulary.pieces.assign(held_out.begin(), held_out.end());
+  const auto none_left = test.fit(vocabulary);
+  ASSERT_FALSE(none_left);
+  EXPECT_TRUE(none_left.error().message.contains("only 0 words")) << none_left.error().message;
+}
+
 TEST(Synthetic, CallsComeAfterThoseTheyTakeResultsOf) {
   const WordList list = test_words(Split::train);
   std::array<int, kLevels + 1> chained{};
@@ -42,7 +88,8 @@ TEST(Synthetic, CallsComeAfterThoseTheyTakeResultsOf) {
         for (std::size_t k = 0; k < task.calls.size(); ++k) {
           const TaskCall& call = task.calls[k];
           const bool has_tool = std::ranges::contains(sequence.tools, call.tool, &ToolSpec::name);
-          EXPECT_TRUE(has_tool || (level == 5 && call.tool.empty() && !call.label.empty()));
+          const bool may_be_impossible = level == 5 || level == 7;
+          EXPECT_TRUE(has_tool || (may_be_impossible && call.tool.empty() && !call.label.empty()));
           // Said in time, and once.
           for (const auto& by : {call.asked_by, call.withdrawn_by}) {
             EXPECT_TRUE(!by || *by < task.interruptions.size());
@@ -60,8 +107,8 @@ TEST(Synthetic, CallsComeAfterThoseTheyTakeResultsOf) {
             parts += argument.path.empty() ? 0 : 1;
           }
         }
-        // At level 5 one may be tried again, one be impossible, and two be asked for later.
-        constexpr std::array kMost = {0U, 1U, 5U, 5U, 5U, 9U, 16U};
+        // At levels 5 and 7 one may be tried again, one be impossible, and two be asked for later.
+        constexpr std::array kMost = {0U, 1U, 5U, 5U, 5U, 9U, 16U, 9U};
         EXPECT_LE(task.calls.size(), kMost[static_cast<std::size_t>(level)]);
         EXPECT_TRUE(level >= 5 || task.interruptions.empty());
       }
@@ -71,6 +118,27 @@ TEST(Synthetic, CallsComeAfterThoseTheyTakeResultsOf) {
   EXPECT_GT(chained[3], 100);
   EXPECT_GT(chained[4], chained[3]);
   EXPECT_GT(parts, 50);
+}
+
+TEST(Synthetic, TheLastLevelHasOrderPartsAndWishesWhenToBeTold) {
+  const WordList list = test_words(Split::train);
+  Random random(1);
+  int tasks = 0, ordered = 0, in_parts = 0, together = 0, first = 0;
+  for (int i = 0; i < 500; ++i) {
+    for (const Task& task : make_tasks(list, 7, random).tasks) {
+      ++tasks;
+      together += task.together ? 1 : 0;
+      first += task.first.empty() ? 0 : 1;
+      EXPECT_TRUE(!task.together || task.first.empty());
+      for (const std::size_t one : task.first) EXPECT_LT(one, task.calls.size());
+      for (const TaskCall& call : task.calls) {
+        ordered += call.after.empty() ? 0 : 1;
+        in_parts += call.parts.empty() ? 0 : 1;
+        for (const ResultPart& part : call.parts) EXPECT_LT(part.at, call.duration);
+      }
+    }
+  }
+  for (const int count : {ordered, in_parts, together, first}) EXPECT_GT(count, tasks / 20);
 }
 
 }  // namespace

@@ -19,6 +19,12 @@ struct TaskArgument {
   std::string path = {};            // where in that result: ".a[0]"; empty: all of it
 };
 
+// What a tool tells while it runs.
+struct ResultPart {
+  Time at{};  // from when the call began to run
+  std::string text;
+};
+
 struct TaskCall {
   std::string tool;  // empty: no tool does what the user asks for
   std::vector<TaskArgument> arguments;
@@ -26,8 +32,9 @@ struct TaskCall {
   // Of these, those whose result has to be known to write this call: an argument is made of it in a
   // way that no path says.
   std::vector<std::size_t> reads = {};
-  CallResult result;  // what the tool will return
-  Time duration{};    // and when: the model knows the tool's estimate only
+  std::vector<ResultPart> parts = {};  // in order of time; a model of async+ is told of them
+  CallResult result;                   // what the tool will return
+  Time duration{};                     // and when: the model knows the tool's estimate only
   // A call that the session rejects, written before the right one; empty: none. Nobody is to learn
   // to write it, but how to go on after it.
   std::string mistake = {};
@@ -48,8 +55,10 @@ struct Interruption {
 struct Task {
   std::string user = {};             // the user's message
   std::vector<TaskCall> calls = {};  // in the order in which the user asks
-  std::string say = {};  // text that the user wants written, needing no call; may be empty
-  bool reports = true;   // whether the user wants to be told what the calls returned
+  std::string say = {};   // text that the user wants written, needing no call; may be empty
+  bool reports = true;    // whether the user wants to be told what the calls returned
+  bool together = false;  // … not before all are there
+  std::vector<std::size_t> first = {};  // … not before one of these calls' is there; empty: at once
   std::vector<Interruption> interruptions = {};  // in order of time
 };
 

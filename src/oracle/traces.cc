@@ -9,6 +9,7 @@
 #include <format>
 #include <fstream>
 #include <optional>
+#include <stdexcept>
 #include <unordered_map>
 #include <utility>
 
@@ -85,11 +86,14 @@ class Reader {
     if (!file) return std::unexpected(file.error());
     if (auto ok = read_times(); !ok) return std::unexpected(ok.error());
     std::vector<Json> lines;
+    std::vector<std::size_t> numbers;  // of the lines in the file
     std::size_t number = 0;
     try {
       for (std::string text; std::getline(*file, text);) {
         ++number;
+        if (text.find_first_not_of(" \t\r") == std::string::npos) continue;
         lines.push_back(Json::parse(text));
+        numbers.push_back(number);
         declares_ = declares_ || text.contains("\"deps_");
       }
       if (!lines.empty() && is_upstream_bfcl(lines.front())) {
@@ -99,10 +103,9 @@ class Reader {
         functions_ = std::move(upstream->classes);
       }
       std::vector<Trace> traces;
-      number = 0;
-      for (const Json& line : lines) {
-        ++number;
-        auto trace = trace_from(line);
+      for (std::size_t i = 0; i < lines.size(); ++i) {
+        number = numbers[i];
+        auto trace = trace_from(lines[i]);
         if (!trace) return std::unexpected(trace.error());
         traces.push_back(std::move(*trace));
       }
@@ -176,7 +179,8 @@ class Reader {
       sequence.tasks.emplace_back().user = line.at("user").get<std::string>();
       for (const Json& task : line.at("subtasks")) {
         add_calls(task.at("calls"), sequence);
-        trace.parts.push_back({task.value("user", ""), task.at("calls").size()});
+        trace.parts.push_back(
+            {task.value("user", ""), task.at("calls").size(), task.value("sample", "")});
       }
     } else {
       for (const Json& function : line.at("functions")) add_tool(function, sequence.tools);
@@ -201,15 +205,17 @@ class Reader {
       TaskCall call;
       call.tool = usable_name(item.at("name").get<std::string>());
       const auto tool = std::ranges::find(sequence.tools, call.tool, &ToolSpec::name);
-      const Json arguments = tool == sequence.tools.end()
-                                 ? item.at("args")
-                                 : in_order(tool->parameters, item.at("args"));
+      if (tool == sequence.tools.end()) {
+        throw std::invalid_argument(
+            std::format("there is no function '{}', which a call is of", call.tool));
+      }
+      const Json arguments = in_order(tool->parameters, item.at("args"));
       for (const auto& [name, value] : arguments.items()) {
         call.arguments.push_back({.name = name, .value = value, .from = {}, .path = {}});
       }
       if (item.contains("accept")) call.accept = item["accept"];
       call.result.text = item.value("result", "");
-      call.duration = tool == sequence.tools.end() ? Time{} : Time(tool->estimate);
+      call.duration = Time(tool->estimate);
       for (const std::string_view key : {kStateFlow, kDataFlow}) {
         if (!item.contains(key)) continue;
         for (const Json& index : item[key]) {

@@ -3,7 +3,7 @@
 //
 //   {id, messages: [{role, content}], functions, calls}                  one turn
 //   {id, involved_classes, turns: [{user: [text], calls}]}               several turns
-//   {id, user, classes_called, subtasks: [{user, calls}]}                tasks side by side
+//   {id, user, classes_called, subtasks: [{user, calls, sample}]}        tasks side by side
 //
 // with functions {name, description, parameters: JSON Schema} and calls {name, args} that may have
 // `result` (text), `class` and `accept` (oracle/accept.h), and declare what they depend on:
@@ -31,6 +31,7 @@ struct Trace {
   struct Part {
     std::string user;
     std::size_t calls = 0;
+    std::string sample = {};  // the id of the trace that it was taken from; may be empty
   };
   std::vector<Part> parts = {};
 };

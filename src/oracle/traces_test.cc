@@ -47,14 +47,23 @@ TEST_F(Traces, WhatCannotBeReadIsNamed) {
   ASSERT_FALSE(loop);
   EXPECT_TRUE(loop.error().message.contains("loop.jsonl:1: deps_state: there is no earlier call 0"))
       << loop.error().message;
+  // Blank lines are none, but they count.
+  const auto unknown = load_traces(
+      write("unknown.jsonl", std::string(kTrace) + "\n \r\n" +
+                                 R"({"id": "u", "messages": [], "functions": [], "calls": [)"
+                                 R"({"name": "f.g", "args": {}}]})"));
+  ASSERT_FALSE(unknown);
+  EXPECT_TRUE(unknown.error().message.contains("unknown.jsonl:3: there is no function 'f_g'"))
+      << unknown.error().message;
 }
 
 TEST_F(Traces, FunctionsAndTimesStandInFilesBesideIt) {
-  const std::string file = write(
-      "steps.jsonl",
-      R"({"id": "m_0", "user": "go", "classes_called": ["B", "A"], "subtasks": [{"calls": [)"
-      R"({"name": "two", "args": {}, "result": "7"}]}, {"calls": [{"name": "one", "args": {}}]}]})"
-      "\n");
+  const std::string file =
+      write("steps.jsonl",
+            R"({"id": "m_0", "user": "go", "classes_called": ["B", "A"], "subtasks": [{"calls": [)"
+            R"({"name": "two", "args": {}, "result": "7"}]},)"
+            R"({"calls": [{"name": "one", "args": {}}], "sample": "s_1"}]})"
+            "\n");
   const auto missing = load_traces(file);
   ASSERT_FALSE(missing);
   EXPECT_TRUE(missing.error().message.contains("multi_turn_functions.json"));
@@ -70,6 +79,9 @@ TEST_F(Traces, FunctionsAndTimesStandInFilesBesideIt) {
   EXPECT_EQ(sequence.tasks[0].calls.at(0).result.text, "7");
   EXPECT_EQ(sequence.tasks[0].calls.at(0).duration, std::chrono::milliseconds(42));
   EXPECT_EQ(sequence.tasks[0].calls.at(1).tool, "one");
+  ASSERT_EQ(traces->front().parts.size(), 2U);
+  EXPECT_EQ(traces->front().parts[0].sample, "");
+  EXPECT_EQ(traces->front().parts[1].sample, "s_1");
 }
 
 TEST_F(Traces, ACallComesAfterThoseWhoseValuesItTakes) {

@@ -433,10 +433,7 @@ std::string play_graph(std::uint64_t seed) {
               random);
   std::string problem =
       world.run([&](const Session& s, std::span<const Token>) { return oracle.next(s); },
-                [&](CallKey key) {
-                  const TaskCall& call = *oracle.call(key);
-                  return SimulatedReturn{call.duration, call.result};
-                });
+                [&](CallKey key) { return return_of(*oracle.call(key)); });
   if (!problem.empty()) return problem;
   if (!std::holds_alternative<Done>(session->step()) ||
       std::get<Done>(session->step()).reason != FinishReason::stop) {
