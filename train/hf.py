@@ -30,7 +30,13 @@ SAMPLES = ("Hello, world! It's 3.14159, isn't it?", "count the lines of src/sess
 transformers.utils.logging.disable_progress_bar()
 
 
+def check_folder(folder):
+    if not Path(folder).is_dir():  # transformers would take it for a name on its hub
+        raise SystemExit(f"{folder}: no such folder")
+
+
 def load_tokenizer(folder):
+    check_folder(folder)
     try:
         words = transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError) as error:
@@ -41,6 +47,7 @@ def load_tokenizer(folder):
 
 
 def load_model(folder):
+    check_folder(folder)
     try:
         return transformers.AutoModelForCausalLM.from_pretrained(str(folder), local_files_only=True, dtype=torch.float32)
     except (OSError, ValueError) as error:

@@ -483,6 +483,8 @@ class FinetuneTest(unittest.TestCase):
             folder = Path(folder)
             with self.assertRaisesRegex(SystemExit, "not a folder with a causal"):
                 hf.prepare(folder, folder / "base")
+            with self.assertRaisesRegex(SystemExit, "/none: no such folder"):
+                hf.prepare(folder / "none", folder / "base")
             self.stock_folder(folder / "stock")
             with self.assertRaisesRegex(SystemExit, r"lacks \[CALL\].*prepare"):
                 finetune.Model(folder / "stock")
