@@ -28,7 +28,7 @@ python3 docs/accuracy.py NAME=level1.json … > docs/accuracy.md
 ```
 `MODEL` is one of the files of `models/`; *default* is `asynclm-nano.gguf` (version 7), *default 6* its version before, *from nothing* what the first round of `./dev train nano` made in 145 minutes (`train/README.md`; it is not shipped), *cheat-sheet* `asynclm-nano-cheat-sheet.gguf` (`models/README.md`); the old ones are in the history. The cheat-sheet model knows level 6 only. `DATA` holds recorded calls of the Berkeley Function Calling Leaderboard as JSON lines (`src/oracle/traces.h`).
 
-The real engine decodes, greedily; tools take virtual time, so the same command prints the same. *Calls* are right whose name and arguments are those of an expected call (for recorded calls: one of the accepted values); a wrong call also counts as one too many. *Runs* are right with all calls right, none before what it needs, no result used before it came, the answer right, and an end. A call that the user had withdrawn before it was made is one too many. Of a conversation the first task is run. Functions and the words of values were never seen in training; parameters are partly of common names ("path").
+The real engine decodes, greedily; tools take virtual time, so the same command prints the same. *Calls* are right whose name and arguments are those of an expected call (for recorded calls: one of the accepted values); a wrong call also counts as one too many. *Runs* are right with all calls right, none before what it needs, no result used before it came, the answer right, and an end. A call that the user had withdrawn before it was made is one too many. Of a conversation the first task is run. At the levels, functions and the words of values were never seen in training; parameters are partly of common names ("path").
 """
 LEVELS = {
     1: "level 1: one call",
@@ -101,12 +101,14 @@ def main(arguments):
         modes_of = [r["modes"] for rows in tables.values() for n, r in rows if n == name]
         shares = {mode: (sum(m[mode]["runs_right"] for m in modes_of), sum(m[mode]["runs"] for m in modes_of))
                   for mode in ("sync", "async")}
-        (sync, n), (later, _) = shares["sync"], shares["async"]
-        difference = percent(later, n) - percent(sync, n)
-        half = math.hypot(margin(sync, n), margin(later, n))
+        (sync, n), (later, m) = shares["sync"], shares["async"]
+        if not n or not m:
+            continue
+        difference = percent(later, m) - percent(sync, n)
+        half = math.hypot(margin(sync, n), margin(later, m))
         verdict = ("no difference is shown" if abs(difference) <= half else
                    "asynchrony costs accuracy" if difference < 0 else "async is the better one")
-        print(f"* {name}: sync {percent(sync, n):.1f} %, async {percent(later, n):.1f} % of {n}: {difference:+.1f} points, "
+        print(f"* {name}: sync {percent(sync, n):.1f} %, async {percent(later, m):.1f} % of {n}: {difference:+.1f} points, "
               f"95 % interval {difference - half:+.1f} to {difference + half:+.1f} (as if the tasks were not the same in both): {verdict}.")
     print("\n## What is wrong with the runs that are wrong\n\nThe first that holds: it did not end; a call with other arguments, or of another tool, in place of "
           "one that was to be made; a call missing; one too many; one too early; all calls right and the answer not.\n")

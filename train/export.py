@@ -151,8 +151,10 @@ def hugging_face_folder(run):
 
 
 def main(run, out, kind, name=None):
-    name = name or Path(run).resolve().stem
     folder = hugging_face_folder(run)
+    if not name:
+        path = Path(run).resolve()
+        name = (path if path.is_dir() and path.name != "model" else path.parent).name
     if folder:
         from . import hf  # slow to import
 

@@ -178,16 +178,16 @@ def rope_of(config):
     return getattr(config, "rope_parameters", None) or {"rope_theta": config.rope_theta}
 
 
-def why_not_written(config):
+def why_not_written(config, architecture):
     """What of a model this cannot write as GGUF, or None."""
-    if config.architectures[0] not in ARCHITECTURES:
-        return f"a {config.architectures[0]}; 'export' writes GGUF files of {', '.join(ARCHITECTURES)} only"
+    if architecture not in ARCHITECTURES:
+        return f"a {architecture}; 'export' writes GGUF files of {', '.join(ARCHITECTURES)} only"
     kind = rope_of(config).get("rope_type", "default")
     return None if kind == "default" else f"positions are scaled by '{kind}', which 'export' does not write"
 
 
 def shape_of(config, folder):
-    why = why_not_written(config)
+    why = why_not_written(config, config.architectures[0])
     if why:
         raise SystemExit(f"{folder}: {why}. The folder is whole: llama.cpp's converter can write the file")
     rope = rope_of(config)
@@ -237,7 +237,7 @@ def prepare(folder, out):
         raise SystemExit(f"{folder}: the tokenizer has no chat template; set chat_template in tokenizer_config.json")
     if words.eos_token_id is None:
         raise SystemExit(f"{folder}: the tokenizer has no end-of-text token; set eos_token in tokenizer_config.json")
-    why = why_not_written(model.config)
+    why = why_not_written(model.config, type(model).__name__)
     if why:
         print(f"{folder}: {why}; after 'finetune', RUN/model has to be written by llama.cpp's converter")
     before = len(words)

@@ -135,7 +135,7 @@ def train(run, recipe, threads, device):
         stages += [([path(name) for name in names], tokens * recipe.data * 1e6) for names, tokens in part.stages]
         if begun > len(stages):
             continue  # a later round has begun
-        if begun == first:
+        if begun <= first:
             (run / "stable.pt").unlink(missing_ok=True)  # of the round before
         training = peers.train(processes, threads // processes,
                                {"run": run, "config": recipe.config, "stages": stages,

@@ -360,6 +360,7 @@ cp "$TOY" "$out"
                 with contextlib.redirect_stdout(io.StringIO()):
                     recipes.main("toy", run, out, 1, program=program)
                 made, log = out.read_bytes(), (run / "log.jsonl").read_text(encoding="utf-8")
+                kept = checkpoint.load(run / "stable.pt")["tokens"]
                 self.assertTrue((run / "log.png").exists())
                 out.unlink()
                 with contextlib.redirect_stdout(io.StringIO()):
@@ -390,6 +391,7 @@ cp "$TOY" "$out"
             self.assertGreaterEqual(end_of_first, 15e3)
             self.assertLess(end_of_first, 25e3)
             self.assertGreaterEqual(end_of_second, 25e3)
+            self.assertGreaterEqual(kept, end_of_first)
             self.assertNotEqual(made, first)
             self.assertEqual((run / "log.jsonl").read_text(encoding="utf-8"), log)
             self.assertEqual(out.read_bytes(), made)

@@ -149,7 +149,7 @@ class Trainer:
             if "options" in state and state["options"]["optimizer"] != self.options["optimizer"]:
                 raise SystemExit(f"{source}: of a training with --optimizer {state['options']['optimizer']}")
             if source is start:
-                state["positions"] = {}
+                state["positions"], state["losses"] = {}, []
         # Late in a training gradients get so small that the CPU's slow path for denormal numbers would take a
         # third of the time. Threads that are started later inherit this.
         torch.set_flush_denormal(True)

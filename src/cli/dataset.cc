@@ -174,6 +174,10 @@ int DatasetCommand::run() {
         return kExitFailed;
       }
       if (is_too_long) {
+        if (!made.sample && source.is_recorded() && begin + i < source.size()) {
+          std::cerr << "asynclm dataset: " << source.id(begin + i)
+                    << " left out: " << made.sample.error().message << '\n';
+        }
         if (++statistics.too_long > 100 + 10 * statistics.samples) {
           return complain("nearly all samples are longer than --max-tokens; raise it");
         }
@@ -242,7 +246,8 @@ void add_dataset_command(CLI::App& app, int& exit_code) {
   sub->add_option("--threads", command->threads, "0 = all cores")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  sub->add_option("--split", command->split, "whose words; no two splits have a name in common")
+  sub->add_option("--split", command->split,
+                  "whose words; no two splits have a function or a word of a value in common")
       ->check(CLI::IsMember(by_name(kSplits, &NamedSplit::split)))
       ->excludes(traces)
       ->capture_default_str();

@@ -154,8 +154,11 @@ Result<Sample> make_sample(const Vocabulary& vocabulary, const TaskSequence& seq
     if (!report) return std::unexpected(report.error());
     for (CallKey key = 0; key < session->calls().size() && sample.refused.empty(); ++key) {
       const CallRecord& call = session->calls()[key];
-      // One that waits for a failed call is refused too: that is to be learned.
-      if (call.rejected && call.needs.empty() && oracle.call(key) != nullptr) {
+      // One that needs a failed call is refused too: that is to be learned.
+      const bool could_run = std::ranges::all_of(call.needs, [&](CallKey need) {
+        return session->calls()[need].outcome == Outcome::returned;
+      });
+      if (call.rejected && could_run && oracle.call(key) != nullptr) {
         sample.refused = call.code + ": " + call.result;
       }
     }

@@ -59,6 +59,28 @@ TEST(Dataset, EachTokenIsInOnePart) {
   }
 }
 
+TEST(Dataset, ACallThatItsFunctionRefusesIsSaid) {
+  for (const Mode mode : {Mode::sync, Mode::sync_parallel, Mode::async, Mode::async_plus}) {
+    const DatasetOptions options{.modes = {{mode, 1}}, .policy = Policy::as_written};
+    TaskSequence sequence = two_turns();
+    Random random(1);
+    const auto right = make_sample(quick_vocabulary(), sequence, options, random);
+    ASSERT_TRUE(right) << right.error().message;
+    EXPECT_EQ(right->refused, "") << "the mistake is none of the task's";
+    TaskCall& call = sequence.tasks.front().calls[1];
+    call.arguments.front().value = 5;
+    call.after = {0};  // in async+ it is held until that one returns
+    const auto wrong = make_sample(quick_vocabulary(), sequence, options, random);
+    ASSERT_TRUE(wrong) << wrong.error().message;
+    EXPECT_TRUE(wrong->refused.contains("expected string")) << wrong->refused;
+    // Where that one fails the call was never tried.
+    sequence.tasks.front().calls[0].result = {Outcome::failed, "gone"};
+    const auto lost = make_sample(quick_vocabulary(), sequence, options, random);
+    ASSERT_TRUE(lost) << lost.error().message;
+    EXPECT_EQ(lost->refused, "");
+  }
+}
+
 TEST(Dataset, TheLossCountsOnWhatTheModelIsToLearn) {
   const Sample sample = sample_in(Mode::async);
   const Json spans =

@@ -357,8 +357,11 @@ bool Oracle::may_report(const Session& session) const {
   if (task_->together) {
     return std::ranges::none_of(std::views::iota(std::size_t{0}, progress_.size()), is_open_one);
   }
-  return std::ranges::none_of(task_->first, is_open_one) ||
-         std::ranges::any_of(task_->first, [&](std::size_t i) { return delivered(session, i); });
+  const auto is_wanted = [&](std::size_t i) { return !is_withdrawn(i); };
+  auto first = task_->first | std::views::filter(is_wanted);
+  return std::ranges::none_of(first, is_open_one) || std::ranges::any_of(first, [&](std::size_t i) {
+           return delivered(session, i) != nullptr;
+         });
 }
 
 // In async+ a trap says what it waits for where that is one call, or what the user wants to hear
@@ -372,7 +375,8 @@ void Oracle::write_trap(const Session& session) {
   const bool is_first = !task_->first.empty() && !may_report(session);
   std::vector<CallKey> open;
   for (std::size_t i = 0; i < progress_.size(); ++i) {
-    if (!is_open(session, i) || (is_first && !std::ranges::contains(task_->first, i))) continue;
+    if (!is_open(session, i)) continue;
+    if (is_first && (!std::ranges::contains(task_->first, i) || is_withdrawn(i))) continue;
     open.push_back(*progress_[i].key);
   }
   std::ranges::sort(open);

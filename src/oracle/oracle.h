@@ -90,9 +90,9 @@ struct OracleHabits {
 // … and what no tool can do.
 [[nodiscard]] std::string not_possible_line(const TaskCall& call);
 
-// The task's interruptions as simulate() takes them; valid as long as the task.
 // How the call's tool will behave.
 [[nodiscard]] SimulatedReturn return_of(const TaskCall& call);
+// The task's interruptions as simulate() takes them; valid as long as the task.
 [[nodiscard]] std::vector<SimulatedInterrupt> said_by_user(const Task& task);
 
 // At each decision, in this order: the cancellation of a call that the user no longer wants

@@ -174,6 +174,21 @@ TEST(Oracle, WhatIsToBeToldFirstIsWaitedForAlone) {
   EXPECT_EQ(other.answer, plus.answer);
 }
 
+TEST(Oracle, WhatWasWithdrawnIsNotWaitedForFirst) {
+  Task task = two_calls();
+  task.say.clear();
+  task.calls.push_back(make_call("g", "3", 900, "three"));
+  task.calls[0].duration = from_ms(600);
+  task.first = {1, 2};
+  task.calls[1].withdrawn_by = 0;
+  task.interruptions = {{.at = from_ms(450), .text = "not g"}};
+  const OracleRun out = run(Mode::async_plus, kTools, task);
+  EXPECT_TRUE(out.text.contains("[HEAD]all[END]")) << out.text;
+  EXPECT_TRUE(out.answer.starts_with("- b: three\n") || out.answer.starts_with("- c: one\n"))
+      << out.text;
+  EXPECT_FALSE(out.answer.contains("two"));
+}
+
 TEST(Oracle, ItWaitsOnWhenAPartOfAResultComes) {
   Task task = two_calls();
   task.say.clear();

@@ -522,6 +522,7 @@ class Generator {
     corrected.mistake.clear();
     corrected.asked_by = number;
     task.calls[*index].withdrawn_by = number;
+    if (std::ranges::contains(task.first, *index)) task.first.push_back(task.calls.size());
     task.calls.push_back(std::move(corrected));
     switch (random_.between(0, 3)) {
       case 0:

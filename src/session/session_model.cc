@@ -180,7 +180,7 @@ void Session::Impl::on_stop(Token token, Time now) {
     }
     append_marker(Marker::trap);
     append_marker(Marker::end);
-    emit(now, Trapped{.by_stop = true});
+    emit(now, Trapped{.by_stop = open_named > 0});
     return wait_for_calls(now);
   }
   context.push_back(token);
