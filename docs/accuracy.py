@@ -69,6 +69,7 @@ def main(arguments):
         with open(path, encoding="utf-8") as file:
             result = json.load(file)
         tables.setdefault(title(result["source"]), []).append((name, result))
+    names = list(dict.fromkeys(name for rows in tables.values() for name, _ in rows))
     modes = list(dict.fromkeys(mode for rows in tables.values() for _, r in rows for mode in r["modes"]))
     first = {"level": None, "traces": None}
     for rows in tables.values():
@@ -97,7 +98,7 @@ def main(arguments):
             print(f"| {source} | {name} | {points[0]:+.1f} points | {points[1]:+.1f} points |")
             source = ""
     print("\nOver all tasks of the page, runs:\n")
-    for name in dict.fromkeys(name for rows in tables.values() for name, _ in rows):
+    for name in names:
         modes_of = [r["modes"] for rows in tables.values() for n, r in rows if n == name]
         shares = {mode: (sum(m[mode]["runs_right"] for m in modes_of), sum(m[mode]["runs"] for m in modes_of))
                   for mode in ("sync", "async")}
@@ -125,7 +126,7 @@ def main(arguments):
               ("results used before they came", "invented"), ("interrupts forged", "forged"),
               ("calls refused", "refused"), ("wrong calls that are an earlier one once more", "repeated")]
     print("| model | runs | traps right | longest estimate first | " + " | ".join(text for text, _ in counts) + " |\n|---|---|---|---|" + "---|" * len(counts))
-    for name in dict.fromkeys(name for rows in tables.values() for name, _ in rows):
+    for name in names:
         scores = [s for rows in tables.values() for n, r in rows if n == name for s in r["modes"].values()]
         total = lambda key: sum(s[key] for s in scores)
         print(f"| {name} | {total('runs')} | {percent(total('traps_right'), total('traps')):.1f} % | "

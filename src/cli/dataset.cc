@@ -148,6 +148,10 @@ int DatasetCommand::run() {
   };
   const unsigned workers =
       threads > 0 ? threads : std::max(1U, std::thread::hardware_concurrency());
+  const auto say_left_out = [&](std::uint64_t index, const std::string& why) {
+    if (!source.is_recorded() || index >= source.size()) return;  // each trace once
+    std::cerr << "asynclm dataset: " << source.id(index) << " left out: " << why << '\n';
+  };
   const bool on_terminal = isatty(STDERR_FILENO) == 1;
   Statistics statistics;
   std::vector<Made> batch(std::size_t{64} * workers);
@@ -174,20 +178,14 @@ int DatasetCommand::run() {
         return kExitFailed;
       }
       if (is_too_long) {
-        if (!made.sample && source.is_recorded() && begin + i < source.size()) {
-          std::cerr << "asynclm dataset: " << source.id(begin + i)
-                    << " left out: " << made.sample.error().message << '\n';
-        }
+        if (!made.sample) say_left_out(begin + i, made.sample.error().message);
         if (++statistics.too_long > 100 + 10 * statistics.samples) {
           return complain("nearly all samples are longer than --max-tokens; raise it");
         }
         continue;
       }
       if (source.is_recorded() && !made.sample->refused.empty()) {
-        if (begin + i < source.size()) {  // each trace once
-          std::cerr << "asynclm dataset: " << source.id(begin + i)
-                    << " left out: " << made.sample->refused << '\n';
-        }
+        say_left_out(begin + i, made.sample->refused);
         if (++statistics.refused > 100 + 10 * statistics.samples) {
           return complain("nearly all recorded calls are refused by their functions");
         }
