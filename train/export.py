@@ -88,18 +88,20 @@ def add_shape(writer, shape):
     writer.add_feed_forward_length(shape["ffn"])
     writer.add_head_count(shape["heads"])
     writer.add_head_count_kv(shape["kv_heads"])
+    writer.add_key_length(shape["head_dim"])
+    writer.add_value_length(shape["head_dim"])
     writer.add_layer_norm_rms_eps(shape["eps"])
     writer.add_rope_dimension_count(shape["head_dim"])
     writer.add_rope_freq_base(shape["rope_base"])
 
 
-def write_file(out, kind, name, metadata, tensors):
+def write_file(out, kind, name, metadata, tensors, architecture="llama"):
     """Replaces `out` in one piece; `metadata` adds to the writer what is not of the file itself."""
     quantization, file_type = TYPES[kind]
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
-    writer = gguf.GGUFWriter(str(partial), "llama")
+    writer = gguf.GGUFWriter(str(partial), architecture)
     writer.add_name(name)
     writer.add_file_type(file_type)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)

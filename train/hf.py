@@ -2,15 +2,32 @@
 """Models of others: a folder in Hugging Face's format, its tokenizer and its GGUF file."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import gguf
 import torch
 import transformers
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from . import export, llama, tokenizer
 
-ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM")  # those whose GGUF file is of libllama's "llama"
+
+@dataclass(frozen=True)
+class Architecture:
+    """What libllama calls it, and whether it rotates neighbouring pairs there and may divide their frequencies."""
+
+    gguf: gguf.MODEL_ARCH
+    pairs: bool
+
+
+LLAMA = Architecture(gguf.MODEL_ARCH.LLAMA, pairs=True)
+ARCHITECTURES = {"LlamaForCausalLM": LLAMA, "MistralForCausalLM": LLAMA,
+                 "Qwen2ForCausalLM": Architecture(gguf.MODEL_ARCH.QWEN2, pairs=False),
+                 "Qwen3ForCausalLM": Architecture(gguf.MODEL_ARCH.QWEN3, pairs=False)}
+
+# Ways of scaling positions that are one divisor for each frequency, whatever the length.
+DIVIDING = ("linear", "llama3")
 
 # What each marker is to begin as: the mean of these words' embeddings.
 MEANINGS = {"[CALL]": " call function", "[INTR]": " interrupt result", "[TRAP]": " wait pause",
@@ -183,32 +200,48 @@ def why_not_written(config, architecture):
     if architecture not in ARCHITECTURES:
         return f"a {architecture}; 'export' writes GGUF files of {', '.join(ARCHITECTURES)} only"
     kind = rope_of(config).get("rope_type", "default")
-    return None if kind == "default" else f"positions are scaled by '{kind}', which 'export' does not write"
+    if kind != "default" and not (kind in DIVIDING and ARCHITECTURES[architecture].pairs):
+        return f"positions are scaled by '{kind}', which 'export' does not write"
+    window = getattr(config, "sliding_window", None)
+    if window is not None and window < config.max_position_embeddings and getattr(config, "use_sliding_window", True):
+        return f"attention has a window of {window} tokens, which 'export' does not write"
+    return None
 
 
 def shape_of(config, folder):
     why = why_not_written(config, config.architectures[0])
     if why:
         raise SystemExit(f"{folder}: {why}. The folder is whole: llama.cpp's converter can write the file")
-    rope = rope_of(config)
     heads = config.num_attention_heads
     return {"vocab": config.vocab_size, "context": config.max_position_embeddings, "dim": config.hidden_size,
             "layers": config.num_hidden_layers, "ffn": config.intermediate_size, "heads": heads,
             "kv_heads": config.num_key_value_heads, "eps": config.rms_norm_eps,
-            "head_dim": getattr(config, "head_dim", None) or config.hidden_size // heads, "rope_base": rope["rope_theta"]}
+            "head_dim": getattr(config, "head_dim", None) or config.hidden_size // heads,
+            "rope_base": rope_of(config)["rope_theta"]}
 
 
-def tensors(model, shape):
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, shape["layers"])
+def rope_divisors(config, shape):
+    """What each pair's frequency is divided by, [head_dim / 2]."""
+    frequencies, magnitude = ROPE_INIT_FUNCTIONS[rope_of(config)["rope_type"]](config, device="cpu")
+    assert magnitude == 1
+    plain = shape["rope_base"] ** -(torch.arange(0, shape["head_dim"], 2, dtype=torch.float64) / shape["head_dim"])
+    return (plain / frequencies.double()).float()
+
+
+def tensors(model, shape, architecture):
+    names = gguf.get_tensor_name_map(architecture.gguf, shape["layers"])
     tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    if rope_of(model.config).get("rope_type", "default") in DIVIDING:
+        yield "rope_freqs.weight", rope_divisors(model.config, shape)
     for name, weight in model.state_dict().items():
         if tied and name == "lm_head.weight" or name.endswith("rotary_emb.inv_freq"):
             continue
-        theirs = names.get_name(name, try_suffixes=(".weight",))
+        theirs = names.get_name(name, try_suffixes=(".weight", ".bias"))
         if theirs is None:
             raise SystemExit(f"GGUF has no name for the tensor {name}")
-        if name.endswith(("q_proj.weight", "k_proj.weight")):
-            weight = export.interleave(weight, shape["heads" if name.endswith("q_proj.weight") else "kv_heads"])
+        rotated = {"q_proj": "heads", "k_proj": "kv_heads"}.get(name.split(".")[-2])
+        if rotated and architecture.pairs:
+            weight = export.interleave(weight, shape[rotated])
         yield theirs, weight
 
 
@@ -227,7 +260,8 @@ def write(folder, out, kind, name):
         export.add_shape(writer, shape)
         vocabulary.write(writer, *way)
 
-    export.write_file(out, kind, name, metadata, tensors(model, shape))
+    architecture = ARCHITECTURES[model.config.architectures[0]]
+    export.write_file(out, kind, name, metadata, tensors(model, shape, architecture), gguf.MODEL_ARCH_NAMES[architecture.gguf])
 
 
 def prepare(folder, out):

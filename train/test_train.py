@@ -404,7 +404,7 @@ class FinetuneTest(unittest.TestCase):
     TEMPLATE = ("{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}<|end|>\n{% endfor %}"
                 "{% if add_generation_prompt %}<|assistant|>\n{% endif %}")
 
-    def stock_folder(self, folder, kv_heads=2, tied=False):
+    def stock_folder(self, folder, kv_heads=2, tied=False, kind="Llama", **config):
         import transformers
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
@@ -418,11 +418,16 @@ class FinetuneTest(unittest.TestCase):
         transformers.PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>", eos_token="<|end|>",
                                              chat_template=self.TEMPLATE).save_pretrained(folder)
         torch.manual_seed(1)
-        config = transformers.LlamaConfig(
+        config = getattr(transformers, f"{kind}Config")(
             vocab_size=900, hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
             num_key_value_heads=kv_heads, max_position_embeddings=4096, tie_word_embeddings=tied, bos_token_id=0,
-            eos_token_id=1)
-        transformers.LlamaForCausalLM(config).save_pretrained(folder)
+            eos_token_id=1, **config)
+        model = getattr(transformers, f"{kind}ForCausalLM")(config)
+        with torch.no_grad():
+            for weight in model.parameters():
+                if weight.ndim == 1:  # norms and biases, which are ones and zeros, would hide what is left out
+                    weight += 0.3 * torch.randn_like(weight)
+        model.save_pretrained(folder)
 
     def samples(self, base, path):
         """Of the real program, where it is built."""
@@ -480,6 +485,23 @@ class FinetuneTest(unittest.TestCase):
                                      capture_output=True, text=True)
                 self.assertIn("finish_reason", run.stdout, run.stderr)
 
+    def test_models_that_libllama_computes_otherwise(self):
+        """A file has the logits of the folder that it was made from."""
+        torch.set_num_threads(1)
+        llama3 = {"rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                  "original_max_position_embeddings": 128}
+        linear = {"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}
+        for kind, config in (("Qwen2", {"tied": True}), ("Qwen3", {"head_dim": 16}), ("Mistral", {"sliding_window": None, "head_dim": 16}),
+                             ("Llama", {"rope_parameters": llama3, "attention_bias": True}), ("Llama", {"rope_parameters": linear})):
+            with self.subTest(kind=kind, **config), tempfile.TemporaryDirectory() as folder:
+                folder = Path(folder)
+                self.stock_folder(folder / "stock", kind=kind, **config)
+                with contextlib.redirect_stdout(io.StringIO()) as said:
+                    hf.prepare(folder / "stock", folder / "base")
+                    export.main(folder / "base", folder / "model.gguf", "f32", "test")
+                    parity.main(folder / "base", folder / "model.gguf", 1e-3)
+                self.assertNotIn("converter", said.getvalue())
+
     def test_what_cannot_be_used_is_told(self):
         with tempfile.TemporaryDirectory() as folder:
             folder = Path(folder)
@@ -490,11 +512,14 @@ class FinetuneTest(unittest.TestCase):
             self.stock_folder(folder / "stock")
             with self.assertRaisesRegex(SystemExit, r"lacks \[CALL\].*prepare"):
                 finetune.Model(folder / "stock")
-            scaled = unittest.mock.Mock(architectures=["LlamaForCausalLM"], rope_parameters={"rope_type": "llama3"})
-            with self.assertRaisesRegex(SystemExit, "scaled by 'llama3'"):
-                hf.shape_of(scaled, folder)
+            for kind, rope, window, why in (("Llama", "yarn", None, "scaled by 'yarn'"), ("Qwen2", "llama3", None, "scaled by 'llama3'"),
+                                            ("Mistral", "default", 100, "a window of 100 tokens")):
+                config = unittest.mock.Mock(architectures=[f"{kind}ForCausalLM"], rope_parameters={"rope_type": rope},
+                                            sliding_window=window, max_position_embeddings=4096)
+                with self.assertRaisesRegex(SystemExit, why):
+                    hf.shape_of(config, folder)
             config = unittest.mock.Mock(architectures=["OPTForCausalLM"])
-            with unittest.mock.patch.object(hf, "ARCHITECTURES", ()), contextlib.redirect_stdout(io.StringIO()) as said:
+            with unittest.mock.patch.object(hf, "ARCHITECTURES", {}), contextlib.redirect_stdout(io.StringIO()) as said:
                 hf.prepare(folder / "stock", folder / "base")
             self.assertIn("llama.cpp's converter", said.getvalue())
             with self.assertRaisesRegex(SystemExit, "OPTForCausalLM; .*converter"):
