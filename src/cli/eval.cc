@@ -33,6 +33,7 @@ struct EvalCommand {
   std::vector<std::string> modes = {"sync", "sync-parallel", "async", "async+"};
   std::optional<std::uint64_t> tasks;
   std::uint64_t timings = 1;
+  std::ptrdiff_t turns = 1;
   std::uint64_t seed = 1;
   float temperature = 0;
   std::int32_t max_tokens = 600;  // twice what the longest solution takes
@@ -71,7 +72,7 @@ int EvalCommand::run() {
   const std::uint64_t count = source.is_recorded()
                                   ? std::min(tasks.value_or(UINT64_MAX), source.size())
                                   : tasks.value_or(200);
-  const auto task = [&](std::uint64_t index, std::uint64_t timing) {
+  const auto conversation = [&](std::uint64_t index, std::uint64_t timing) {
     Random random = random_for_sample(seed, index);
     TaskSequence sequence = source.sequence(index, random);
     if (timing > 0) {
@@ -88,6 +89,7 @@ int EvalCommand::run() {
   Json report = {{"model", *path},
                  {"tasks", count},
                  {"timings", timings},
+                 {"turns", turns},
                  {"seed", seed},
                  {"source", source.describe()},
                  {"temperature", temperature},
@@ -102,31 +104,40 @@ int EvalCommand::run() {
   for (const Mode mode : wanted) {
     const std::string name(to_string(mode));
     Score score;
-    std::uint64_t passed = 0;    // tasks that are right at all timings
-    std::uint64_t too_long = 0;  // tasks whose prompt does not fit into the context
-    SessionConfig config = monitor.config(mode);
-    config.max_generated = max_tokens;
+    std::uint64_t passed = 0;    // conversations that are right at all timings
+    std::uint64_t too_long = 0;  // conversations whose first prompt does not fit into the context
+    Json right_runs = Json::array();  // of each conversation, of how many; null: too long
+    EvaluationOptions options{.stand_in = stand_in,
+                              .config = monitor.config(mode),
+                              .sampling = {.temperature = temperature},
+                              .turns = turns};
+    options.config.max_generated = max_tokens;
     for (std::uint64_t index = 0; index < count; ++index) {
-      bool is_right = true;
+      options.sampling.seed = seed + index;
+      Score own;  // of the conversation's runs
       for (std::uint64_t timing = 0; timing < timings; ++timing) {
-        const auto run =
-            evaluate(**engine, task(index, timing),
-                     source.is_recorded() ? source.id(index) : std::to_string(index), stand_in,
-                     config, {.temperature = temperature, .seed = seed + index});
-        if (!run && run.error().code == ErrorCode::limit_exceeded) {
-          ++too_long;
-          is_right = false;
+        const auto runs_of = evaluate(**engine, conversation(index, timing), options);
+        if (!runs_of && runs_of.error().code == ErrorCode::limit_exceeded) {
+          own = {};
           break;
         }
-        if (!run) {
-          std::cerr << "asynclm eval: task " << index << ": " << run.error().message << '\n';
+        if (!runs_of) {
+          std::cerr << "asynclm eval: task " << index << ": " << runs_of.error().message << '\n';
           return kExitFailed;
         }
-        score += run->score;
-        is_right = is_right && run->score.runs_right == 1;
-        if (failed.is_open() && run->score.runs_right == 0) failed << run->transcript << "\n\n";
+        for (const EvaluatedRun& run : *runs_of) {
+          own += run.score;
+          if (!failed.is_open() || run.score.runs_right == 1) continue;
+          failed << std::format("task {} mode {} {}\n\n\n",
+                                source.is_recorded() ? source.id(index) : std::to_string(index),
+                                name, run.transcript);
+        }
       }
-      passed += is_right ? 1 : 0;
+      score += own;
+      const bool fits = own.runs > 0;
+      passed += fits && own.runs_right == own.runs ? 1 : 0;
+      too_long += fits ? 0 : 1;
+      right_runs.push_back(fits ? Json{own.runs_right, own.runs} : Json());
       if (isatty(STDERR_FILENO) == 1) {
         std::cerr << std::format("\r{} {} of {}\x1b[K", name, index + 1, count)
                   << (index + 1 < count ? "" : "\r\x1b[K") << std::flush;
@@ -144,6 +155,7 @@ int EvalCommand::run() {
                                {"not_run", score.not_run},
                                {"early", score.early},
                                {"invented", score.invented},
+                               {"untimely", score.untimely},
                                {"traps", score.traps},
                                {"traps_right", score.traps_right},
                                {"passed_at_all_timings", passed},
@@ -152,7 +164,8 @@ int EvalCommand::run() {
                                {"answers_right", score.answers_right},
                                {"stopped", score.stopped},
                                {"choices", score.choices},
-                               {"choices_right", score.choices_right}};
+                               {"choices_right", score.choices_right},
+                               {"right_runs", std::move(right_runs)}};
       Json& kinds = report["modes"][name]["failures"];
       for (std::size_t i = 0; i < kFailures.size(); ++i) kinds[kFailures[i]] = score.failures[i];
     } else {
@@ -191,11 +204,12 @@ void add_eval_command(CLI::App& app, int& exit_code) {
   auto command = std::make_shared<EvalCommand>();
   CLI::App* sub = app.add_subcommand(
       "eval",
-      "accuracy of a model on synthetic tasks with unseen names, or on recorded calls: of each "
-      "conversation the first task, each task in each mode");
+      "accuracy of a model on synthetic tasks with unseen names, or on recorded calls, each in each "
+      "mode");
   sub->add_option("--model", command->model, "GGUF file (default: the model that asynclm ships)");
   sub->add_option("--mode", command->modes, "modes to run")->delimiter(',')->capture_default_str();
-  sub->add_option("--tasks", command->tasks, "tasks a mode (default: 200, or all traces)")
+  sub->add_option("--tasks", command->tasks,
+                  "tasks, or conversations of several, a mode (default: 200, or all traces)")
       ->check(CLI::Range(1, 1'000'000));
   command->source.add_to(*sub);
   sub->add_option("--stand-in", command->stand_in, "the result of recorded calls without one")
@@ -206,6 +220,10 @@ void add_eval_command(CLI::App& app, int& exit_code) {
   sub->add_option("--timings", command->timings,
                   "run each task so often, with other run times: pass^N is the share of tasks that "
                   "are right every time")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  sub->add_option("--turns", command->turns,
+                  "of each conversation so many tasks, one after the other, if it has them")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   sub->add_option("--seed", command->seed, "of the tasks and of sampling")->capture_default_str();

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <format>
 #include <optional>
+#include <ranges>
 #include <set>
-#include <span>
-#include <vector>
+#include <utility>
 
 #include "cml/call_syntax.h"
 #include "oracle/accept.h"
@@ -68,16 +68,252 @@ std::multiset<std::string> lines(std::string_view text) {
   return result;
 }
 
-std::multiset<std::string> expected_answer(const Task& task,
-                                           const std::vector<Expected>& expected) {
+bool fits(const TaskCall& right, const Expected& expected, const CallRecord& call) {
+  return expected.call.name == call.name &&
+         accepts(right.accept, expected.call.arguments, call.arguments);
+}
+
+bool is_wanted(const Expected& e, Time now) {
+  // A block that closes at the moment of the interruption was begun before it.
+  return e.asked && *e.asked <= now && !(e.withdrawn && *e.withdrawn < now);
+}
+
+// In async+: the call was written, but waits for others, or was never run because of them. Its
+// arguments are not known.
+bool is_held(const Expected& expected, const CallRecord& call) {
+  return !call.needs.empty() && !call.dispatched && call.name == expected.call.name;
+}
+
+// Counts the lines of an answer that give a result of which the model has not been told, and those
+// that give it sooner than the user wants.
+class ReportedResults {
+ public:
+  void told(const std::string& id) { told_.insert(id); }
+  // may_report: the user wants to hear of what is there by now.
+  void wrote(std::string_view text, bool may_report) {
+    for (const char c : text) {
+      if (c == '\n') {
+        line_.clear();
+        continue;
+      }
+      if (line_.empty()) may_report_ = may_report;
+      line_ += c;
+      const auto id = reported_id(line_);
+      if (!id) continue;
+      if (!told_.contains(*id)) {
+        ++invented_;
+      } else if (!may_report_ && !may_report) {
+        // A line that was begun in time may be ended.
+        ++untimely_;
+      }
+    }
+  }
+  [[nodiscard]] std::int64_t invented() const { return invented_; }
+  [[nodiscard]] std::int64_t untimely() const { return untimely_; }
+
+ private:
+  std::set<std::string, std::less<>> told_;
+  std::string line_;
+  bool may_report_ = true;  // when the line was begun
+  std::int64_t invented_ = 0, untimely_ = 0;
+};
+
+// One task of a conversation: what is right, and what the model does.
+class Attempt {
+ public:
+  // The task is the one that the user has just set. All are kept.
+  Attempt(const Session& session, const Task& task, const std::vector<ToolSpec>& tools)
+      : session_(&session),
+        task_(&task),
+        tools_(&tools),
+        expected_(solution(task, tools)),
+        first_key_(static_cast<CallKey>(session.calls().size())) {}
+
+  // --- while the model is at work ---
+
+  [[nodiscard]] SimulatedReturn call(CallKey key, const CallRecord& call);
+  void hear(Time now);
+  void trapped(const Trapped& trap, Time now);
+  // Whether the user wants to hear of what is there.
+  [[nodiscard]] bool may_report(Time now) const;
+
+  // --- when it has ended ---
+
+  // With `reported` of this task.
+  [[nodiscard]] Score score(std::int64_t invented, std::int64_t untimely) const;
+  [[nodiscard]] std::multiset<std::string> expected_answer() const;
+
+ private:
+  // The keys of the task's calls.
+  [[nodiscard]] auto keys() const {
+    return std::views::iota(first_key_, static_cast<CallKey>(session_->calls().size()));
+  }
+  [[nodiscard]] const CallRecord& record(CallKey key) const { return session_->calls()[key]; }
+  [[nodiscard]] bool is_matched(CallKey key) const {
+    return std::ranges::contains(expected_, std::optional(key), &Expected::made);
+  }
+  [[nodiscard]] bool is_delivered(const Expected& e, Time now) const {
+    return e.made && record(*e.made).delivered && *record(*e.made).delivered <= now;
+  }
+  [[nodiscard]] bool is_ready(const Expected& e, Time now) const;
+  [[nodiscard]] bool is_early(const Expected& e) const;
+  [[nodiscard]] bool has_invented_argument(CallKey key) const;
+  void score_choice(const Expected& chosen, Score& score) const;
+  [[nodiscard]] std::int64_t count_neutral() const;
+  [[nodiscard]] std::int64_t count_repeated() const;
+  [[nodiscard]] std::multiset<std::string> written_answer() const;
+  [[nodiscard]] Failure classify(const Score& score) const;
+
+  const Session* session_;
+  const Task* task_;
+  const std::vector<ToolSpec>* tools_;
+  std::vector<Expected> expected_;
+  CallKey first_key_;
+  std::size_t heard_ = 0;
+  std::int64_t traps_ = 0, traps_right_ = 0;
+};
+
+SimulatedReturn Attempt::call(CallKey key, const CallRecord& call) {
+  for (std::size_t i = 0; i < expected_.size(); ++i) {
+    Expected& e = expected_[i];
+    if (!e.possible || e.made || !fits(task_->calls[i], e, call)) continue;
+    e.made = key;
+    e.call.id = call.id;
+    return return_of(task_->calls[i]);
+  }
+  return {from_ms(100), {Outcome::failed, "nothing is known of these arguments"}};
+}
+
+void Attempt::hear(Time now) {
+  for (std::size_t i = 0; i < expected_.size(); ++i) {
+    if (task_->calls[i].asked_by == heard_) expected_[i].asked = now;
+    if (task_->calls[i].withdrawn_by == heard_) expected_[i].withdrawn = now;
+  }
+  ++heard_;
+}
+
+void Attempt::trapped(const Trapped& trap, Time now) {
+  if (session_->mode() == Mode::sync) return;
+  // In sync-parallel what is written was not dispatched, and so not matched, before the trap.
+  const auto is_written = [&](std::size_t i) {
+    return std::ranges::any_of(keys(), [&](CallKey key) {
+      return fits(task_->calls[i], expected_[i], record(key)) || is_held(expected_[i], record(key));
+    });
+  };
+  ++traps_;
+  bool is_wrong = trap.by_stop;
+  for (std::size_t i = 0; i < expected_.size(); ++i) {
+    is_wrong = is_wrong || (!is_written(i) && is_ready(expected_[i], now));
+  }
+  traps_right_ += is_wrong ? 0 : 1;
+}
+
+bool Attempt::may_report(Time now) const {
+  return !task_->together || std::ranges::none_of(expected_, [&](const Expected& e) {
+    return e.possible && is_wanted(e, now) && !is_delivered(e, now);
+  });
+}
+
+// Whether the model could write the call, made or not, at the time: results that it takes are
+// there, or in async+ have a name.
+bool Attempt::is_ready(const Expected& e, Time now) const {
+  return e.possible && is_wanted(e, now) && std::ranges::all_of(e.needs, [&](std::size_t need) {
+           return is_delivered(expected_[need], now) ||
+                  (session_->mode() == Mode::async_plus && expected_[need].made);
+         });
+}
+
+// Whether the call was made without what it takes or comes after: neither delivered before nor left
+// to the session.
+bool Attempt::is_early(const Expected& e) const {
+  const CallRecord& call = record(*e.made);
+  return std::ranges::any_of(e.needs, [&](std::size_t need) {
+    const Expected& other = expected_[need];
+    return !is_delivered(other, *call.emitted) &&
+           !(other.made && std::ranges::contains(call.needs, *other.made));
+  });
+}
+
+// Of a call that is none of those expected: whether an argument stands for a result that was not
+// there. Where the tool could have been called for something else, it is only a wrong argument.
+bool Attempt::has_invented_argument(CallKey key) const {
+  const CallRecord& call = record(key);
+  if (!call.needs.empty()) return false;  // its arguments are left to the session
+  // A wrong call of the tool has told the model something too, be it of a task before.
+  const auto is_there = [&](const TaskArgument& argument) {
+    return !argument.from ||
+           std::ranges::any_of(session_->calls(), [&](const CallRecord& other) {
+             return other.name == expected_[*argument.from].call.name && other.delivered &&
+                    *other.delivered <= *call.emitted;
+           });
+  };
+  bool is_invented = false;
+  for (std::size_t i = 0; i < expected_.size(); ++i) {
+    const Expected& e = expected_[i];
+    const bool was_made = e.made && *e.made < key;
+    if (e.call.name != call.name || was_made || !is_wanted(e, *call.emitted)) continue;
+    if (std::ranges::all_of(task_->calls[i].arguments, is_there)) return false;
+    is_invented = true;
+  }
+  return is_invented;
+}
+
+// Of the calls that could be made when this one was made, was it one with the longest estimate?
+void Attempt::score_choice(const Expected& chosen, Score& score) const {
+  const Time now = *record(*chosen.made).emitted;
+  const auto estimate = [&](const Expected& e) {
+    return std::ranges::find(*tools_, e.call.name, &ToolSpec::name)->estimate;
+  };
+  int callable = 0;
+  bool best = true;
+  for (const Expected& e : expected_) {
+    const bool open = !e.made || *e.made >= *chosen.made;
+    if (!open || !is_ready(e, now)) continue;
+    ++callable;
+    if (estimate(e) > estimate(chosen)) best = false;
+  }
+  if (callable < 2) return;
+  ++score.choices;
+  score.choices_right += best ? 1 : 0;
+}
+
+// Calls of async+ that are neither wanted nor wrong: cancellations of what the user has withdrawn,
+// and calls that were left to the session, which could not run them.
+std::int64_t Attempt::count_neutral() const {
+  if (session_->mode() != Mode::async_plus) return 0;
+  return std::ranges::count_if(keys(), [&](CallKey key) {
+    return std::ranges::any_of(expected_, [&](const Expected& e) {
+      if (!e.possible) return is_held(e, record(key));
+      // It may have ended before the cancellation was written.
+      return e.made && e.withdrawn &&
+             record(key).code == std::format("{}({})", kCancelFunction, e.call.id);
+    });
+  });
+}
+
+// Calls that are none of those expected, but an earlier one of the task once more.
+std::int64_t Attempt::count_repeated() const {
+  return std::ranges::count_if(keys(), [&](CallKey key) {
+    if (is_matched(key)) return false;
+    const CallRecord& call = record(key);
+    return std::ranges::any_of(std::views::iota(first_key_, key), [&](CallKey earlier) {
+      const CallRecord& other = record(earlier);
+      // Cancellations and malformed blocks have their code alone.
+      return other.code == call.code || (!call.arguments.empty() && other.name == call.name &&
+                                         other.arguments == call.arguments);
+    });
+  });
+}
+
+std::multiset<std::string> Attempt::expected_answer() const {
   std::multiset<std::string> result;
-  if (!task.say.empty()) result.insert(task.say + "\n");
-  if (!task.reports) return result;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    const TaskCall& call = task.calls[i];
-    const Expected& e = expected[i];
+  if (!task_->say.empty()) result.insert(task_->say + "\n");
+  if (!task_->reports) return result;
+  for (std::size_t i = 0; i < expected_.size(); ++i) {
+    const TaskCall& call = task_->calls[i];
+    const Expected& e = expected_[i];
     if (!e.asked || e.withdrawn || (call.retry_of && !e.possible)) continue;
-    if (e.call.outcome != Outcome::returned && is_tried_again(task, i)) continue;
+    if (e.call.outcome != Outcome::returned && is_tried_again(*task_, i)) continue;
     result.insert(call.tool.empty() ? not_possible_line(call)
                   : e.possible      ? report_line(e.call)
                                     : not_run_line(call));
@@ -87,10 +323,9 @@ std::multiset<std::string> expected_answer(const Task& task,
 
 // The lines of what was written that the answer must have; what was withdrawn may have been
 // reported before.
-std::multiset<std::string> written_answer(std::string_view answer,
-                                          const std::vector<Expected>& expected) {
-  std::multiset<std::string> result = lines(answer);
-  for (const Expected& e : expected) {
+std::multiset<std::string> Attempt::written_answer() const {
+  std::multiset<std::string> result = lines(session_->answer());
+  for (const Expected& e : expected_) {
     if (!e.withdrawn || !e.made) continue;
     if (const auto line = result.find(report_line(e.call)); line != result.end())
       result.erase(line);
@@ -98,187 +333,64 @@ std::multiset<std::string> written_answer(std::string_view answer,
   return result;
 }
 
-bool fits(const TaskCall& right, const Expected& expected, const CallRecord& call) {
-  return expected.call.name == call.name &&
-         accepts(right.accept, expected.call.arguments, call.arguments);
-}
-
-bool is_matched(const std::vector<Expected>& expected, CallKey key) {
-  return std::ranges::contains(expected, std::optional(key), &Expected::made);
-}
-
-bool is_wanted(const Expected& e, Time now) {
-  // A block that closes at the moment of the interruption was begun before it.
-  return e.asked && *e.asked <= now && !(e.withdrawn && *e.withdrawn < now);
-}
-
-bool is_delivered(const Session& session, const Expected& e, Time now) {
-  if (!e.made) return false;
-  const auto delivered = session.calls()[*e.made].delivered;
-  return delivered && *delivered <= now;
-}
-
-// In async+: the call was written, but waits for others, or was never run because of them. Its
-// arguments are not known.
-bool is_held(const Expected& expected, const CallRecord& call) {
-  return !call.needs.empty() && !call.dispatched && call.name == expected.call.name;
-}
-
-// Whether the model could write the call, made or not, at the time: results that it takes are
-// there, or in async+ have a name.
-bool is_ready(const Session& session, const std::vector<Expected>& expected, const Expected& e,
-              Time now) {
-  return e.possible && is_wanted(e, now) && std::ranges::all_of(e.needs, [&](std::size_t need) {
-           return is_delivered(session, expected[need], now) ||
-                  (session.mode() == Mode::async_plus && expected[need].made);
-         });
-}
-
-// Whether the call was made without what it takes or comes after: neither delivered before nor left
-// to the session.
-bool is_early(const Session& session, const std::vector<Expected>& expected, const Expected& e) {
-  const CallRecord& call = session.calls()[*e.made];
-  return std::ranges::any_of(e.needs, [&](std::size_t need) {
-    const Expected& other = expected[need];
-    return !is_delivered(session, other, *call.emitted) &&
-           !(other.made && std::ranges::contains(call.needs, *other.made));
-  });
-}
-
-// Of a call that is none of those expected: whether an argument stands for a result that was not
-// there. Where the tool could have been called for something else, it is only a wrong argument.
-bool has_invented_argument(const Session& session, const Task& task,
-                           const std::vector<Expected>& expected, CallKey key) {
-  const CallRecord& call = session.calls()[key];
-  if (!call.needs.empty()) return false;  // its arguments are left to the session
-  // A wrong call of the tool has told the model something too.
-  const auto is_there = [&](const TaskArgument& argument) {
-    return !argument.from || std::ranges::any_of(session.calls(), [&](const CallRecord& other) {
-      return other.name == expected[*argument.from].call.name && other.delivered &&
-             *other.delivered <= *call.emitted;
-    });
-  };
-  bool is_invented = false;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    const Expected& e = expected[i];
-    const bool was_made = e.made && *e.made < key;
-    if (e.call.name != call.name || was_made || !is_wanted(e, *call.emitted)) continue;
-    if (std::ranges::all_of(task.calls[i].arguments, is_there)) return false;
-    is_invented = true;
-  }
-  return is_invented;
-}
-
-// Counts the lines of an answer that give a result of which the model has not been told.
-class ReportedResults {
- public:
-  void told(const std::string& id) { told_.insert(id); }
-  void wrote(std::string_view text) {
-    for (const char c : text) {
-      if (c == '\n') {
-        line_.clear();
-        continue;
-      }
-      line_ += c;
-      const auto id = reported_id(line_);
-      if (id && !told_.contains(*id)) ++invented_;
-    }
-  }
-  [[nodiscard]] std::int64_t invented() const { return invented_; }
-
- private:
-  std::set<std::string, std::less<>> told_;
-  std::string line_;
-  std::int64_t invented_ = 0;
-};
-
-// Of the calls that could be made when this one was made, was it one with the longest estimate?
-void score_choice(const Session& session, const std::vector<Expected>& expected,
-                  const std::vector<ToolSpec>& tools, const Expected& chosen, Score& score) {
-  const Time now = *session.calls()[*chosen.made].emitted;
-  const auto estimate = [&](const Expected& e) {
-    return std::ranges::find(tools, e.call.name, &ToolSpec::name)->estimate;
-  };
-  int callable = 0;
-  bool best = true;
-  for (const Expected& e : expected) {
-    const bool open = !e.made || *e.made >= *chosen.made;
-    if (!open || !is_ready(session, expected, e, now)) continue;
-    ++callable;
-    if (estimate(e) > estimate(chosen)) best = false;
-  }
-  if (callable < 2) return;
-  ++score.choices;
-  score.choices_right += best ? 1 : 0;
-}
-
-void score_trap(const Session& session, const Task& task, const std::vector<Expected>& expected,
-                Time now, const Trapped& trapped, Score& score) {
-  // In sync-parallel what is written was not dispatched, and so not matched, before the trap.
-  const auto is_written = [&](std::size_t i) {
-    return std::ranges::any_of(session.calls(), [&](const CallRecord& call) {
-      return fits(task.calls[i], expected[i], call) || is_held(expected[i], call);
-    });
-  };
-  ++score.traps;
-  bool is_wrong = trapped.by_stop;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    is_wrong = is_wrong || (!is_written(i) && is_ready(session, expected, expected[i], now));
-  }
-  score.traps_right += is_wrong ? 0 : 1;
-}
-
-// Calls of async+ that are neither wanted nor wrong: cancellations of what the user has withdrawn,
-// and calls that were left to the session, which could not run them.
-std::int64_t count_neutral(const Session& session, const std::vector<Expected>& expected) {
-  if (session.mode() != Mode::async_plus) return 0;
-  return std::ranges::count_if(session.calls(), [&](const CallRecord& call) {
-    return std::ranges::any_of(expected, [&](const Expected& e) {
-      if (!e.possible) return is_held(e, call);
-      // It may have ended before the cancellation was written.
-      return e.made && e.withdrawn &&
-             call.code == std::format("{}({})", kCancelFunction, e.call.id);
-    });
-  });
-}
-
-// Calls that are none of those expected, but an earlier one once more.
-std::int64_t count_repeated(const std::vector<CallRecord>& calls,
-                            const std::vector<Expected>& expected) {
-  std::int64_t count = 0;
-  for (CallKey key = 0; key < calls.size(); ++key) {
-    if (is_matched(expected, key)) continue;
-    const auto is_same = [&](const CallRecord& call) {
-      // Cancellations and malformed blocks have their code alone.
-      const bool has_arguments = !calls[key].arguments.empty();
-      return call.code == calls[key].code || (has_arguments && call.name == calls[key].name &&
-                                              call.arguments == calls[key].arguments);
-    };
-    count += std::ranges::any_of(std::span(calls).first(key), is_same) ? 1 : 0;
-  }
-  return count;
-}
-
 // Of a run that is not right, whose other counts are known.
-Failure classify(const Session& session, const std::vector<Expected>& expected,
-                 const Score& score) {
+Failure Attempt::classify(const Score& score) const {
   if (score.stopped == 0) return Failure::unfinished;
   const bool is_short = score.calls_right + score.calls_extra < score.calls;
   if (is_short && score.calls_extra == 0) return Failure::missing;
   if (is_short) {
-    const auto is_instead = [&](const CallRecord& call, const Expected& e) {
-      return !e.made && e.possible && e.asked && !e.withdrawn && e.call.name == call.name;
+    const auto is_instead = [&](CallKey key, const Expected& e) {
+      return !e.made && e.possible && e.asked && !e.withdrawn && e.call.name == record(key).name;
     };
-    for (CallKey key = 0; key < session.calls().size(); ++key) {
-      if (is_matched(expected, key)) continue;
-      for (const Expected& e : expected) {
-        if (is_instead(session.calls()[key], e)) return Failure::argument;
+    for (const CallKey key : keys()) {
+      if (is_matched(key)) continue;
+      for (const Expected& e : expected_) {
+        if (is_instead(key, e)) return Failure::argument;
       }
     }
     return Failure::tool;
   }
   if (score.calls_extra > 0) return Failure::extra;
   return score.early > 0 ? Failure::early : Failure::answer;
+}
+
+Score Attempt::score(std::int64_t invented, std::int64_t untimely) const {
+  Score score;
+  score.runs = 1;
+  score.traps = traps_;
+  score.traps_right = traps_right_;
+  std::int64_t wanted = 0;
+  for (const Expected& e : expected_) {
+    // What was withdrawn before it was made is not wanted any more: made then, it is one too many.
+    const bool is_right = e.made && is_wanted(e, *record(*e.made).emitted);
+    wanted += e.possible && e.asked && (is_right || !e.withdrawn) ? 1 : 0;
+    if (!is_right) continue;
+    ++score.calls_right;
+    if (is_early(e)) ++score.early;
+    score_choice(e, score);
+  }
+  score.calls_extra = std::ssize(keys()) - score.calls_right - count_neutral();
+  score.calls = wanted + score.calls_extra;
+  if (task_->reports) {
+    score.invented = invented;
+    score.untimely = untimely;
+  }
+  for (const CallKey key : keys()) {
+    if (record(key).rejected) ++(record(key).needs.empty() ? score.refused : score.not_run);
+    if (!is_matched(key)) score.invented += has_invented_argument(key) ? 1 : 0;
+  }
+  score.repeated = count_repeated();
+  score.stopped = std::get<Done>(session_->step()).reason == FinishReason::stop ? 1 : 0;
+  const bool is_answer = written_answer() == expected_answer();
+  score.answers_right = is_answer && score.untimely == 0 ? 1 : 0;
+  const bool is_right = score.calls_right == score.calls && score.answers_right == 1 &&
+                        score.stopped == 1 && score.early == 0 && score.invented == 0;
+  if (is_right) {
+    score.runs_right = 1;
+  } else {
+    ++score.failures[static_cast<std::size_t>(classify(score))];
+  }
+  return score;
 }
 
 }  // namespace
@@ -294,6 +406,7 @@ Score& Score::operator+=(const Score& other) {
   repeated += other.repeated;
   early += other.early;
   invented += other.invented;
+  untimely += other.untimely;
   traps += other.traps;
   traps_right += other.traps_right;
   forged += other.forged;
@@ -305,106 +418,72 @@ Score& Score::operator+=(const Score& other) {
   return *this;
 }
 
-Result<EvaluatedRun> evaluate(Engine& engine, TaskSequence sequence, const std::string& name,
-                              const std::string& stand_in, SessionConfig config,
-                              const SamplingParams& sampling) {
-  Task& task = sequence.tasks.front();
-  for (TaskCall& call : task.calls) {
-    if (call.result.text.empty()) call.result.text = stand_in;
+Result<std::vector<EvaluatedRun>> evaluate(Engine& engine, TaskSequence sequence,
+                                           const EvaluationOptions& options) {
+  if (std::ssize(sequence.tasks) > options.turns) {
+    sequence.tasks.resize(static_cast<std::size_t>(options.turns));
   }
-  std::vector<Expected> expected = solution(task, sequence.tools);
-
+  for (Task& task : sequence.tasks) {
+    for (TaskCall& call : task.calls) {
+      if (call.result.text.empty()) call.result.text = options.stand_in;
+    }
+  }
+  SessionConfig config = options.config;
   config.context_tokens = engine.info().context_tokens;
-  auto session =
-      Session::create(engine.vocabulary(), sequence.tools, {{"user", task.user}}, config);
+  auto session = Session::create(engine.vocabulary(), sequence.tools,
+                                 {{"user", sequence.tasks.front().user}}, config);
   if (!session) return std::unexpected(session.error());
-  const auto id = engine.create(sampling);
+  const auto id = engine.create(options.sampling);
   if (!id) return std::unexpected(id.error());
 
-  const auto tool = [&](CallKey key, const CallRecord& call) -> SimulatedReturn {
-    for (std::size_t i = 0; i < expected.size(); ++i) {
-      Expected& e = expected[i];
-      if (!e.possible || e.made || !fits(task.calls[i], e, call)) continue;
-      e.made = key;
-      e.call.id = call.id;
-      return return_of(task.calls[i]);
-    }
-    return {from_ms(100), {Outcome::failed, "nothing is known of these arguments"}};
-  };
-  EvaluatedRun run;
-  Score& score = run.score;
-  std::int64_t delivered = 0;
-  std::size_t heard = 0;
-  const auto hear = [&](Time now) {
-    for (std::size_t i = 0; i < expected.size(); ++i) {
-      if (task.calls[i].asked_by == heard) expected[i].asked = now;
-      if (task.calls[i].withdrawn_by == heard) expected[i].withdrawn = now;
-    }
-    ++heard;
-  };
+  const Token marker = engine.vocabulary().control("[INTR]");
+  std::vector<EvaluatedRun> runs;
+  std::int64_t delivered = 0, forged = 0;
   ReportedResults reported;
-  const auto observer = [&](const Event& event) {
-    if (const auto* text = std::get_if<TextEvent>(&event.what)) reported.wrote(text->text);
-    if (const auto* interrupt = std::get_if<InterruptDelivered>(&event.what)) {
-      ++delivered;
-      if (interrupt->call) reported.told(interrupt->id);
-      if (interrupt->id == kUserSource) hear(event.time);
+  Time now{};
+  for (const Task& task : sequence.tasks) {
+    const std::size_t begin = runs.empty() ? 0 : session->context().size();
+    if (!runs.empty() && !session->interrupt(kUserSource, task.user, now)) break;
+    Attempt attempt(*session, task, sequence.tools);
+    const ReportedResults before = reported;
+    const auto observer = [&](const Event& event) {
+      if (const auto* text = std::get_if<TextEvent>(&event.what)) {
+        reported.wrote(text->text, attempt.may_report(event.time));
+      } else if (const auto* interrupt = std::get_if<InterruptDelivered>(&event.what)) {
+        ++delivered;
+        if (interrupt->call) reported.told(interrupt->id);
+        if (interrupt->id == kUserSource) attempt.hear(event.time);
+      } else if (const auto* trap = std::get_if<Trapped>(&event.what)) {
+        attempt.trapped(*trap, event.time);
+      }
+    };
+    const auto report = simulate(
+        *session, engine, *id, now, {.costs = kEvaluationCosts},
+        [&](CallKey key, const CallRecord& call) { return attempt.call(key, call); }, observer,
+        said_by_user(task));
+    if (!report) {
+      engine.drop(*id);
+      return std::unexpected(report.error());
     }
-    const auto* trapped = std::get_if<Trapped>(&event.what);
-    if (trapped != nullptr && config.mode != Mode::sync) {
-      score_trap(*session, task, expected, event.time, *trapped, score);
+    now = report->end;
+    EvaluatedRun& run = runs.emplace_back();
+    run.score = attempt.score(reported.invented() - before.invented(),
+                              reported.untimely() - before.untimely());
+    const std::int64_t all_forged =
+        std::ranges::count(session->context(), marker) - delivered;
+    run.score.forged = all_forged - std::exchange(forged, all_forged);
+    for (std::size_t i = 0; i < kFailures.size(); ++i) {
+      if (run.score.failures[i] > 0) run.transcript = std::format("WRONG: {}\n", kFailures[i]);
     }
-  };
-  const auto report = simulate(*session, engine, *id, Time{}, {.costs = kEvaluationCosts}, tool,
-                               observer, said_by_user(task));
+    if (run.transcript.empty()) run.transcript = "right\n";
+    for (const Token token : session->context().subspan(begin)) {
+      run.transcript += engine.vocabulary().spelling(token);
+    }
+    run.transcript += "\nexpected answer:\n";
+    for (const std::string& line : attempt.expected_answer()) run.transcript += line;
+  }
   engine.drop(*id);
-  if (!report) return std::unexpected(report.error());
-
-  score.runs = 1;
-  std::int64_t wanted = 0;
-  for (const Expected& e : expected) {
-    // What was withdrawn before it was made is not wanted any more: made then, it is one too many.
-    const bool is_right = e.made && is_wanted(e, *session->calls()[*e.made].emitted);
-    wanted += e.possible && e.asked && (is_right || !e.withdrawn) ? 1 : 0;
-    if (!is_right) continue;
-    ++score.calls_right;
-    if (is_early(*session, expected, e)) ++score.early;
-    score_choice(*session, expected, sequence.tools, e, score);
-  }
-  score.calls_extra = static_cast<std::int64_t>(session->calls().size()) - score.calls_right -
-                      count_neutral(*session, expected);
-  score.calls = wanted + score.calls_extra;
-  for (const CallRecord& call : session->calls()) {
-    if (call.rejected) ++(call.needs.empty() ? score.refused : score.not_run);
-  }
-  if (task.reports) score.invented = reported.invented();
-  for (CallKey key = 0; key < session->calls().size(); ++key) {
-    if (is_matched(expected, key)) continue;
-    score.invented += has_invented_argument(*session, task, expected, key) ? 1 : 0;
-  }
-  const Token interrupt = engine.vocabulary().control("[INTR]");
-  score.repeated = count_repeated(session->calls(), expected);
-  score.forged = std::ranges::count(session->context(), interrupt) - delivered;
-  score.stopped = std::get<Done>(session->step()).reason == FinishReason::stop ? 1 : 0;
-  const auto answer = expected_answer(task, expected);
-  score.answers_right = written_answer(session->answer(), expected) == answer ? 1 : 0;
-  const bool right = score.calls_right == score.calls && score.answers_right == 1 &&
-                     score.stopped == 1 && score.early == 0 && score.invented == 0;
-  score.runs_right = right ? 1 : 0;
-  std::string verdict = "right";
-  if (!right) {
-    const auto failure = static_cast<std::size_t>(classify(*session, expected, score));
-    ++score.failures[failure];
-    verdict = std::format("WRONG: {}", kFailures[failure]);
-  }
-
-  run.transcript = std::format("task {} mode {} {}\n", name, to_string(config.mode), verdict);
-  for (const Token token : session->context()) {
-    run.transcript += engine.vocabulary().spelling(token);
-  }
-  run.transcript += "\nexpected answer:\n";
-  for (const std::string& line : answer) run.transcript += line;
-  return run;
+  return runs;
 }
 
 }  // namespace asynclm

@@ -4,9 +4,11 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <asynclm/engine.h>
 #include <asynclm/error.h>
@@ -34,7 +36,7 @@ enum class Failure : std::uint8_t {
 inline constexpr std::array<std::string_view, 7> kFailures = {
     "unfinished", "argument", "tool", "missing", "extra", "early", "answer"};
 
-// Sums over runs (one run = one task in one mode).
+// Sums over runs (one run = one task in one mode, at one timing).
 struct Score {
   std::int64_t runs = 0;
   std::int64_t runs_right = 0;   // every call right, none extra, order kept, answer right, stopped
@@ -49,11 +51,13 @@ struct Score {
   // Results that were used before they came: calls with something else in the place of one, and
   // lines of the answer that report on a call of which the model had not been told
   std::int64_t invented = 0;
+  // Lines that tell a result of a task whose results the user wants together before all are there
+  std::int64_t untimely = 0;
   // Of the model, and stops while calls were open; not in mode sync, where every call is a trap
   std::int64_t traps = 0;
   std::int64_t traps_right = 0;    // … while no call could be made, and not a stop
   std::int64_t forged = 0;         // interrupts in the context that the runtime did not write
-  std::int64_t answers_right = 0;  // exactly the expected lines, in any order
+  std::int64_t answers_right = 0;  // exactly the expected lines, in any order, none untimely
   std::int64_t stopped = 0;        // finish reason stop
   std::int64_t choices = 0;        // calls made where more than one was callable
   std::int64_t choices_right = 0;  // … and it was one with the longest estimate
@@ -61,15 +65,22 @@ struct Score {
   Score& operator+=(const Score& other);
 };
 
-struct EvaluatedRun {
-  Score score;
-  std::string transcript;  // for people: task, context, what was expected
+struct EvaluationOptions {
+  std::string stand_in = "ok";  // what calls without a recorded result return
+  SessionConfig config = {};    // the limit of the context is the engine's
+  SamplingParams sampling = {};
+  std::ptrdiff_t turns = 1;  // so many tasks of a conversation, at least one
 };
 
-// The first task of the sequence; `name` stands in the transcript. Calls without a result return
-// `stand_in`. Of `config` the limit of the context is set here.
-[[nodiscard]] Result<EvaluatedRun> evaluate(Engine& engine, TaskSequence sequence,
-                                            const std::string& name, const std::string& stand_in,
-                                            SessionConfig config, const SamplingParams& sampling);
+// Of one task.
+struct EvaluatedRun {
+  Score score;
+  std::string transcript;  // for people: verdict, context of this turn, what was expected
+};
+
+// The tasks of one conversation, each in the context that those before it have left, up to the
+// first that no longer fits into it. limit_exceeded: not even the first one does.
+[[nodiscard]] Result<std::vector<EvaluatedRun>> evaluate(Engine& engine, TaskSequence sequence,
+                                                         const EvaluationOptions& options);
 
 }  // namespace asynclm

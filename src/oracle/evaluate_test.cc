@@ -7,6 +7,8 @@
 #include <ranges>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -17,14 +19,18 @@
 namespace asynclm {
 namespace {
 
+constexpr std::string_view kEnd = "<|end_of_text|>";
+
 class Evaluate : public ::testing::TestWithParam<Mode> {
  protected:
   // The first of a seed's tasks; what is written by mistake is no right call.
-  [[nodiscard]] static TaskSequence make(int level, std::uint64_t seed) {
+  [[nodiscard]] static TaskSequence make(int level, std::uint64_t seed, bool whole = false) {
     Random random(seed);
     TaskSequence sequence = make_tasks(test_words(Split::train), level, random);
-    sequence.tasks.resize(1);
-    for (TaskCall& call : sequence.tasks.front().calls) call.mistake.clear();
+    if (!whole) sequence.tasks.resize(1);
+    for (Task& task : sequence.tasks) {
+      for (TaskCall& call : task.calls) call.mistake.clear();
+    }
     return sequence;
   }
   [[nodiscard]] static std::string solve(const TaskSequence& sequence) {
@@ -35,19 +41,24 @@ class Evaluate : public ::testing::TestWithParam<Mode> {
   }
   // Of a model that writes `text` and then ends its turn.
   [[nodiscard]] static EvaluatedRun score(const TaskSequence& sequence, std::string_view text) {
+    return std::move(scores(sequence, text).front());
+  }
+  // Of each task.
+  [[nodiscard]] static std::vector<EvaluatedRun> scores(const TaskSequence& sequence,
+                                                        std::string_view text) {
     const Vocabulary& vocabulary = quick_vocabulary();
     const FakeScript script =
-        play(encode_with_controls(vocabulary, text), vocabulary.control("<|end_of_text|>"));
+        play(encode_with_controls(vocabulary, text), vocabulary.control(kEnd));
     constexpr std::int32_t kNoLimit = 1 << 20;
     FakeEngine engine(vocabulary, {.context_tokens = kNoLimit,
                                    .max_sequences = 1,
                                    .scripts = [&](SequenceId) { return script; }});
-    SessionConfig config;
-    config.mode = GetParam();
-    config.max_generated = kNoLimit;
-    auto run = evaluate(engine, sequence, "test", "ok", config, {});
-    EXPECT_TRUE(run) << run.error().message;
-    return std::move(*run);
+    EvaluationOptions options{.turns = 100};
+    options.config.mode = GetParam();
+    options.config.max_generated = kNoLimit;
+    auto runs = evaluate(engine, sequence, options);
+    EXPECT_TRUE(runs) << runs.error().message;
+    return std::move(*runs);
   }
 };
 
@@ -70,6 +81,36 @@ TEST_P(Evaluate, TheOracleIsRight) {
   EXPECT_GT(interrupted, 10);
 }
 
+// Whole conversations, and ones in which the model writes nothing in the second turn.
+TEST_P(Evaluate, EachTaskOfAConversationIsScoredByItself) {
+  std::size_t tasks = 0;
+  for (int level = 1; level <= kLevels; ++level) {
+    for (std::uint64_t seed = 0; seed < 20; ++seed) {
+      TaskSequence sequence = make(level, seed, /*whole=*/true);
+      const std::string written = solve(sequence);
+      const std::vector<EvaluatedRun> runs = scores(sequence, written);
+      ASSERT_EQ(runs.size(), sequence.tasks.size());
+      for (const EvaluatedRun& run : runs) {
+        EXPECT_EQ(run.score.runs_right, 1) << "level " << level << " seed " << seed << '\n'
+                                           << run.transcript;
+        EXPECT_EQ(run.score.forged, 0);
+      }
+      tasks += runs.size();
+      if (runs.size() < 2) continue;
+      const auto end = written.find(kEnd) + kEnd.size();
+      const auto half = scores(sequence, written.substr(0, end));
+      ASSERT_EQ(half.size(), runs.size());
+      EXPECT_EQ(half[0].score.runs_right, 1);
+      EXPECT_EQ(half[1].score.calls_right, 0);
+      // Of a model that stops at once the user asks no more, and withdraws nothing.
+      if (sequence.tasks[1].interruptions.empty()) {
+        EXPECT_EQ(half[1].score.calls, runs[1].score.calls);
+      }
+    }
+  }
+  EXPECT_GT(tasks, 200U);
+}
+
 TEST_P(Evaluate, ACallMadeOnceMoreIsRepeated) {
   const TaskSequence sequence = make(1, 1);
   const std::string written = solve(sequence);
@@ -89,7 +130,7 @@ TEST_P(Evaluate, AStopWithOpenCallsIsNoRightTrap) {
   const auto trap = written.find("[TRAP]");
   if (GetParam() == Mode::sync) return;
   const EvaluatedRun run = score(
-      sequence, written.substr(0, trap) + "<|end_of_text|>" + written.substr(written.find("- ")));
+      sequence, written.substr(0, trap) + std::string(kEnd) + written.substr(written.find("- ")));
   EXPECT_EQ(run.score.traps, 1) << run.transcript;
   EXPECT_EQ(run.score.traps_right, 0);
   EXPECT_EQ(run.score.runs_right, 1) << "its results were delivered all the same";
@@ -162,6 +203,29 @@ TEST_P(Evaluate, AResultThatIsNotThereIsInvented) {
     EXPECT_EQ(run.score.runs_right, 0);
   }
   EXPECT_GT(chains, 20);
+}
+
+TEST_P(Evaluate, AResultToldBeforeAllAreThereIsUntimely) {
+  int tasks = 0, untimely = 0;
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    TaskSequence sequence = make(7, seed);
+    if (!sequence.tasks.front().together) continue;
+    ++tasks;
+    TaskSequence hasty = sequence;
+    hasty.tasks.front().together = false;
+    const EvaluatedRun run = score(sequence, solve(hasty));
+    if (run.score.untimely == 0) continue;
+    ++untimely;
+    EXPECT_EQ(run.score.runs_right, 0);
+    EXPECT_EQ(run.score.answers_right, 0);
+    EXPECT_EQ(run.score.calls_right, run.score.calls) << run.transcript;
+  }
+  EXPECT_GT(tasks, 20);
+  if (GetParam() == Mode::sync) {
+    EXPECT_EQ(untimely, 0) << "the oracle makes all calls before it reports";
+  } else {
+    EXPECT_GT(untimely, tasks / 3);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, Evaluate,
