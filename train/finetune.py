@@ -38,9 +38,12 @@ class Model(nn.Module):
             import peft
         except ImportError as error:
             raise SystemExit("--lora needs the Python package peft") from error
-        # The markers' rows are new: they have to be trained as they are.
-        return peft.get_peft_model(model, peft.LoraConfig(
-            r=rank, lora_alpha=2 * rank, target_modules="all-linear", modules_to_save=["embed_tokens", "lm_head"]))
+        adapted = peft.get_peft_model(model, peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear"))
+        # The markers' rows are new: they have to be trained as they are. Not by peft (modules_to_save), which trains a copy
+        # of each matrix: where the two are one, the merged model would lose the one of the output.
+        for embeddings in (model.get_input_embeddings(), model.get_output_embeddings()):
+            embeddings.weight.requires_grad_(True)
+        return adapted
 
     def use_bf16(self):
         self.bf16 = True
