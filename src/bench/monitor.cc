@@ -8,6 +8,7 @@
 #include <string>
 
 #include "bench/prefill.h"
+#include "bench/statistics.h"
 #include "cml/call_syntax.h"
 #include "cml/markers.h"
 #include "cml/token_mask.h"
@@ -181,14 +182,9 @@ Result<void> decode_block(Engine& engine, SequenceId sequence, Token call,
 
 }  // namespace
 
-Percentiles percentiles(std::vector<double> values) {
+Percentiles percentiles(const std::vector<double>& values) {
   if (values.empty()) return {};
-  std::ranges::sort(values);
-  const auto at = [&](double share) {
-    return values[std::min(values.size() - 1,
-                           static_cast<std::size_t>(share * static_cast<double>(values.size())))];
-  };
-  return {at(0.5), at(0.9), at(0.99)};
+  return {quantile(values, 0.5), quantile(values, 0.9), quantile(values, 0.99)};
 }
 
 Result<MonitorCosts> measure_costs(const Vocabulary& vocabulary, const std::vector<Trace>& traces) {
@@ -223,10 +219,10 @@ Result<MonitorCosts> measure_costs(const Vocabulary& vocabulary, const std::vect
     }
   }
   MonitorCosts costs;
-  costs.compile_us = percentiles(std::move(compile));
-  costs.accepted_ns = percentiles(std::move(accepted));
-  costs.new_mask_us = percentiles(std::move(new_mask));
-  costs.known_mask_us = percentiles(std::move(known_mask));
+  costs.compile_us = percentiles(compile);
+  costs.accepted_ns = percentiles(accepted);
+  costs.new_mask_us = percentiles(new_mask);
+  costs.known_mask_us = percentiles(known_mask);
   return costs;
 }
 

@@ -17,7 +17,7 @@ namespace asynclm::bench {
 struct Percentiles {
   double p50 = 0, p90 = 0, p99 = 0;
 };
-[[nodiscard]] Percentiles percentiles(std::vector<double> values);
+[[nodiscard]] Percentiles percentiles(const std::vector<double>& values);
 
 struct MonitorCosts {
   Percentiles compile_us;     // a tool list, for each tool of it

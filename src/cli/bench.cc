@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // asynclm bench: measurements that anybody can repeat.
-#include <chrono>
 #include <iostream>
 
 #include <CLI/CLI.hpp>
@@ -9,8 +8,6 @@
 #include "cli/commands.h"
 
 namespace asynclm {
-
-double milliseconds(Time time) { return std::chrono::duration<double, std::milli>(time).count(); }
 
 int complain_bench(std::string_view bench, const Error& error) {
   std::cerr << "asynclm bench " << bench << ": " << error.message << '\n';

@@ -5,7 +5,6 @@
 #include <string_view>
 
 #include <asynclm/error.h>
-#include <asynclm/types.h>
 
 #include "cli/commands.h"
 
@@ -17,8 +16,6 @@ void add_bench_load(CLI::App& bench, int& exit_code);
 void add_bench_monitor(CLI::App& bench, int& exit_code);
 void add_bench_policies(CLI::App& bench, int& exit_code);
 void add_bench_traps(CLI::App& bench, int& exit_code);
-
-[[nodiscard]] double milliseconds(Time time);
 
 // Says what went wrong in which bench; the exit code.
 [[nodiscard]] int complain_bench(std::string_view bench, const Error& error);

@@ -44,12 +44,12 @@ struct BenchLoadCommand {
 };
 
 nlohmann::ordered_json quantiles(const Histogram& histogram) {
-  return {{"p50_ms", milliseconds(histogram.quantile(0.5))},
-          {"p99_ms", milliseconds(histogram.quantile(0.99))}};
+  return {{"p50_ms", to_ms(histogram.quantile(0.5))},
+          {"p99_ms", to_ms(histogram.quantile(0.99))}};
 }
 
 nlohmann::ordered_json optional_ms(const std::optional<Time>& time) {
-  return time ? nlohmann::ordered_json(milliseconds(*time)) : nlohmann::ordered_json();
+  return time ? nlohmann::ordered_json(to_ms(*time)) : nlohmann::ordered_json();
 }
 
 // No more than a picture can show.
@@ -59,7 +59,7 @@ nlohmann::ordered_json series(const std::vector<bench::LoadSample>& samples) {
   nlohmann::ordered_json out = nlohmann::ordered_json::array();
   for (std::size_t i = 0; i < samples.size(); i += std::max<std::size_t>(step, 1)) {
     const bench::LoadSample& s = samples[i];
-    out.push_back({{"at_ms", milliseconds(s.at)},
+    out.push_back({{"at_ms", to_ms(s.at)},
                    {"running", s.running},
                    {"trapped", s.trapped},
                    {"waiting", s.waiting},
@@ -72,7 +72,7 @@ nlohmann::ordered_json series(const std::vector<bench::LoadSample>& samples) {
 nlohmann::ordered_json describe(const bench::LoadResult& r, std::string_view policy,
                                 std::int32_t sequences) {
   const Metrics& m = r.metrics;
-  const double seconds = milliseconds(r.duration) / 1e3;
+  const double seconds = to_ms(r.duration) / 1e3;
   const auto tokens = static_cast<double>(std::max<std::int64_t>(m.tokens_sampled, 1));
   return {{"policy", policy},
           {"kv_sequences", sequences},
@@ -92,7 +92,7 @@ nlohmann::ordered_json describe(const bench::LoadResult& r, std::string_view pol
           {"interrupt_delay", quantiles(m.interrupt_delay)},
           {"return_time", quantiles(m.return_time)},
           {"decode_call", quantiles(m.decode_call)},
-          {"own_us_per_token", milliseconds(m.own_time) * 1e3 / tokens},
+          {"own_us_per_token", to_ms(m.own_time) * 1e3 / tokens},
           {"tokens_recomputed", m.tokens_recomputed},
           {"swaps_out", m.swaps_out},
           {"swaps_in", m.swaps_in},

@@ -132,21 +132,21 @@ Result<ordered_json> BenchTrapsCommand::measure(Engine& engine) const {
   for (const bench::MeasuredCosts& c : *measured) {
     report["costs"].push_back({{"tokens", c.tokens},
                                {"bytes", c.bytes},
-                               {"recompute_ms", milliseconds(c.recompute)},
-                               {"out_ms", milliseconds(c.to_host)},
-                               {"back_ms", milliseconds(c.from_host)}});
+                               {"recompute_ms", to_ms(c.recompute)},
+                               {"out_ms", to_ms(c.to_host)},
+                               {"back_ms", to_ms(c.from_host)}});
   }
   const std::vector<std::size_t> lengths = lengths_up_to(info.context_tokens);
   for (const std::size_t length : lengths) {
-    report["recompute_ms"].push_back(milliseconds(costs.recompute(length)));
-    report["swap_ms"].push_back(milliseconds(costs.host_round_trip(length)));
+    report["recompute_ms"].push_back(to_ms(costs.recompute(length)));
+    report["swap_ms"].push_back(to_ms(costs.host_round_trip(length)));
   }
   for (const Time wait : map_waits()) {
     std::string row;
     for (const std::size_t length : lengths) {
       row += name_of(paper_choice(length, wait, costs)).front();
     }
-    report["waits_ms"].push_back(milliseconds(wait));
+    report["waits_ms"].push_back(to_ms(wait));
     report["map"].push_back(row);
   }
   const auto sleep_until = [&clock](Time until) {
@@ -166,11 +166,11 @@ Result<ordered_json> BenchTrapsCommand::measure(Engine& engine) const {
       ordered_json trials;
       for (std::size_t way = 0; way < bench::kTrapWays.size(); ++way) {
         trials[std::string(name_of(bench::kTrapWays[way]))] = {
-            {"added_ms", milliseconds(point->trials[way].added)},
+            {"added_ms", to_ms(point->trials[way].added)},
             {"freed", point->trials[way].freed}};
       }
       report["points"].push_back({{"tokens", tokens},
-                                  {"wait_ms", milliseconds(wait)},
+                                  {"wait_ms", to_ms(wait)},
                                   {"chosen", name_of(point->chosen)},
                                   {"best", name_of(point->best)},
                                   {"trials", trials}});
