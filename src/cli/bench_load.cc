@@ -44,8 +44,7 @@ struct BenchLoadCommand {
 };
 
 nlohmann::ordered_json quantiles(const Histogram& histogram) {
-  return {{"p50_ms", to_ms(histogram.quantile(0.5))},
-          {"p99_ms", to_ms(histogram.quantile(0.99))}};
+  return {{"p50_ms", to_ms(histogram.quantile(0.5))}, {"p99_ms", to_ms(histogram.quantile(0.99))}};
 }
 
 nlohmann::ordered_json optional_ms(const std::optional<Time>& time) {

@@ -166,8 +166,7 @@ Result<ordered_json> BenchTrapsCommand::measure(Engine& engine) const {
       ordered_json trials;
       for (std::size_t way = 0; way < bench::kTrapWays.size(); ++way) {
         trials[std::string(name_of(bench::kTrapWays[way]))] = {
-            {"added_ms", to_ms(point->trials[way].added)},
-            {"freed", point->trials[way].freed}};
+            {"added_ms", to_ms(point->trials[way].added)}, {"freed", point->trials[way].freed}};
       }
       report["points"].push_back({{"tokens", tokens},
                                   {"wait_ms", to_ms(wait)},

@@ -241,11 +241,10 @@ bool Attempt::has_invented_argument(CallKey key) const {
   if (!call.needs.empty()) return false;  // its arguments are left to the session
   // A wrong call of the tool has told the model something too, be it of a task before.
   const auto is_there = [&](const TaskArgument& argument) {
-    return !argument.from ||
-           std::ranges::any_of(session_->calls(), [&](const CallRecord& other) {
-             return other.name == expected_[*argument.from].call.name && other.delivered &&
-                    *other.delivered <= *call.emitted;
-           });
+    return !argument.from || std::ranges::any_of(session_->calls(), [&](const CallRecord& other) {
+      return other.name == expected_[*argument.from].call.name && other.delivered &&
+             *other.delivered <= *call.emitted;
+    });
   };
   bool is_invented = false;
   for (std::size_t i = 0; i < expected_.size(); ++i) {
@@ -469,8 +468,7 @@ Result<std::vector<EvaluatedRun>> evaluate(Engine& engine, TaskSequence sequence
     EvaluatedRun& run = runs.emplace_back();
     run.score = attempt.score(reported.invented() - before.invented(),
                               reported.untimely() - before.untimely());
-    const std::int64_t all_forged =
-        std::ranges::count(session->context(), marker) - delivered;
+    const std::int64_t all_forged = std::ranges::count(session->context(), marker) - delivered;
     run.score.forged = all_forged - std::exchange(forged, all_forged);
     for (std::size_t i = 0; i < kFailures.size(); ++i) {
       if (run.score.failures[i] > 0) run.transcript = std::format("WRONG: {}\n", kFailures[i]);
