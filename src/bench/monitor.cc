@@ -319,7 +319,7 @@ Result<DecodeTimes> measure_decoding(Engine& engine, const std::vector<Trace>& t
   DecodeTimes times;
   for (std::size_t way = 0; way < arms.size(); ++way) {
     times.ratio[way] = arms[0].sum > 0 ? arms[way].sum / arms[0].sum : 0;
-    times.call_ms[way] = percentiles(std::move(arms[way].ms));
+    times.call_ms[way] = percentiles(arms[way].ms);
   }
   return times;
 }
