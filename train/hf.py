@@ -15,16 +15,17 @@ from . import export, llama, tokenizer
 
 @dataclass(frozen=True)
 class Architecture:
-    """What libllama calls it, and whether it rotates neighbouring pairs there and may divide their frequencies."""
+    """What libllama calls it and does there."""
 
     gguf: gguf.MODEL_ARCH
-    pairs: bool
+    pairs: bool  # it rotates neighbouring pairs, not halves
+    divisors: bool  # it reads what each frequency is divided by
 
 
-LLAMA = Architecture(gguf.MODEL_ARCH.LLAMA, pairs=True)
+LLAMA = Architecture(gguf.MODEL_ARCH.LLAMA, pairs=True, divisors=True)
 ARCHITECTURES = {"LlamaForCausalLM": LLAMA, "MistralForCausalLM": LLAMA,
-                 "Qwen2ForCausalLM": Architecture(gguf.MODEL_ARCH.QWEN2, pairs=False),
-                 "Qwen3ForCausalLM": Architecture(gguf.MODEL_ARCH.QWEN3, pairs=False)}
+                 "Qwen2ForCausalLM": Architecture(gguf.MODEL_ARCH.QWEN2, pairs=False, divisors=False),
+                 "Qwen3ForCausalLM": Architecture(gguf.MODEL_ARCH.QWEN3, pairs=False, divisors=False)}
 
 # Ways of scaling positions that are one divisor for each frequency, whatever the length.
 DIVIDING = ("linear", "llama3")
@@ -191,38 +192,40 @@ class Vocabulary:
                          f"nearest with {len(worst)} of {len(SAMPLES)} samples wrong, among them {worst[0]!r}")
 
 
-def rope_of(config):
-    return getattr(config, "rope_parameters", None) or {"rope_theta": config.rope_theta}
-
-
 def why_not_written(config, architecture):
     """What of a model this cannot write as GGUF, or None."""
     if architecture not in ARCHITECTURES:
         return f"a {architecture}; 'export' writes GGUF files of {', '.join(ARCHITECTURES)} only"
-    kind = rope_of(config).get("rope_type", "default")
-    if kind != "default" and not (kind in DIVIDING and ARCHITECTURES[architecture].pairs):
+    kind = config.rope_parameters["rope_type"]
+    if kind != "default" and not (kind in DIVIDING and ARCHITECTURES[architecture].divisors):
         return f"positions are scaled by '{kind}', which 'export' does not write"
-    window = getattr(config, "sliding_window", None)
-    if window is not None and window < config.max_position_embeddings and getattr(config, "use_sliding_window", True):
+    window = config.sliding_window if slides(config) else None
+    if window is not None and window < config.max_position_embeddings:
         return f"attention has a window of {window} tokens, which 'export' does not write"
     return None
+
+
+def slides(config):
+    """Whether any layer attends to a window only. Qwen's say it of each layer."""
+    types = getattr(config, "layer_types", None)
+    return any(t != "full_attention" for t in types) if types else getattr(config, "sliding_window", None) is not None
 
 
 def shape_of(config, folder):
     why = why_not_written(config, config.architectures[0])
     if why:
-        raise SystemExit(f"{folder}: {why}. The folder is whole: llama.cpp's converter can write the file")
+        raise SystemExit(f"{folder}: {why}. The folder is whole: llama.cpp's converter may write the file")
     heads = config.num_attention_heads
     return {"vocab": config.vocab_size, "context": config.max_position_embeddings, "dim": config.hidden_size,
             "layers": config.num_hidden_layers, "ffn": config.intermediate_size, "heads": heads,
             "kv_heads": config.num_key_value_heads, "eps": config.rms_norm_eps,
             "head_dim": getattr(config, "head_dim", None) or config.hidden_size // heads,
-            "rope_base": rope_of(config)["rope_theta"]}
+            "rope_base": config.rope_parameters["rope_theta"]}
 
 
 def rope_divisors(config, shape):
     """What each pair's frequency is divided by, [head_dim / 2]."""
-    frequencies, magnitude = ROPE_INIT_FUNCTIONS[rope_of(config)["rope_type"]](config, device="cpu")
+    frequencies, magnitude = ROPE_INIT_FUNCTIONS[config.rope_parameters["rope_type"]](config, device="cpu")
     assert magnitude == 1
     plain = shape["rope_base"] ** -(torch.arange(0, shape["head_dim"], 2, dtype=torch.float64) / shape["head_dim"])
     return (plain / frequencies.double()).float()
@@ -231,7 +234,7 @@ def rope_divisors(config, shape):
 def tensors(model, shape, architecture):
     names = gguf.get_tensor_name_map(architecture.gguf, shape["layers"])
     tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
-    if rope_of(model.config).get("rope_type", "default") in DIVIDING:
+    if model.config.rope_parameters["rope_type"] in DIVIDING:
         yield "rope_freqs.weight", rope_divisors(model.config, shape)
     for name, weight in model.state_dict().items():
         if tied and name == "lm_head.weight" or name.endswith("rotary_emb.inv_freq"):

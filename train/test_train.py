@@ -14,6 +14,7 @@ import sys
 import tempfile
 import unittest
 import unittest.mock
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -407,7 +408,8 @@ class FinetuneTest(unittest.TestCase):
     TEMPLATE = ("{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}<|end|>\n{% endfor %}"
                 "{% if add_generation_prompt %}<|assistant|>\n{% endif %}")
 
-    def stock_folder(self, folder, kv_heads=2, tied=False, kind="Llama", **config):
+    def stock_folder(self, folder, kv_heads=2, tied=False, kind="Llama", sharp=False, **config):
+        """sharp: attention depends on what it looks at."""
         import transformers
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
@@ -430,6 +432,9 @@ class FinetuneTest(unittest.TestCase):
             for weight in model.parameters():
                 if weight.ndim == 1:  # norms and biases, which are ones and zeros, would hide what is left out
                     weight += 0.3 * torch.randn_like(weight)
+            for name, weight in model.named_parameters():
+                if sharp and name.endswith(("q_proj.weight", "k_proj.weight")):
+                    weight *= 10
         model.save_pretrained(folder)
 
     def samples(self, base, path):
@@ -558,16 +563,27 @@ class FinetuneTest(unittest.TestCase):
         llama3 = {"rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
                   "original_max_position_embeddings": 128}
         linear = {"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}
-        for kind, config in (("Qwen2", {"tied": True}), ("Qwen3", {"head_dim": 16}), ("Mistral", {"sliding_window": None, "head_dim": 16}),
-                             ("Llama", {"rope_parameters": llama3, "attention_bias": True}), ("Llama", {"rope_parameters": linear})):
+        for kind, config in (("Qwen2", {"tied": True, "sliding_window": 50}), ("Qwen3", {"head_dim": 16}), ("Mistral", {"sliding_window": None, "head_dim": 16}),
+                             ("Llama", {"attention_bias": True}), ("Llama", {"rope_parameters": llama3}), ("Llama", {"rope_parameters": linear})):
             with self.subTest(kind=kind, **config), tempfile.TemporaryDirectory() as folder:
                 folder = Path(folder)
-                self.stock_folder(folder / "stock", kind=kind, **config)
+                self.stock_folder(folder / "stock", kind=kind, sharp=True, **config)
                 with contextlib.redirect_stdout(io.StringIO()) as said:
                     hf.prepare(folder / "stock", folder / "base")
                     export.main(folder / "base", folder / "model.gguf", "f32", "test")
                     parity.main(folder / "base", folder / "model.gguf", 1e-3)
                 self.assertNotIn("converter", said.getvalue())
+                # The check sees what would be wrong.
+                if "rope_parameters" in config:
+                    broken = unittest.mock.patch.object(hf, "rope_divisors", lambda _, shape: torch.ones(shape["head_dim"] // 2))
+                elif kind in ("Llama", "Mistral"):
+                    broken = unittest.mock.patch.object(export, "interleave", lambda weight, heads: weight)
+                else:
+                    broken = unittest.mock.patch.dict(hf.ARCHITECTURES, {f"{kind}ForCausalLM": replace(
+                        hf.ARCHITECTURES[f"{kind}ForCausalLM"], pairs=True)})
+                with broken, contextlib.redirect_stdout(io.StringIO()), self.assertRaisesRegex(SystemExit, "is over 0.01"):
+                    export.main(folder / "base", folder / "model.gguf", "f32", "test")
+                    parity.main(folder / "base", folder / "model.gguf", 1e-2)
 
     def test_what_cannot_be_used_is_told(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -579,10 +595,14 @@ class FinetuneTest(unittest.TestCase):
             self.stock_folder(folder / "stock")
             with self.assertRaisesRegex(SystemExit, r"lacks \[CALL\].*prepare"):
                 finetune.Model(folder / "stock")
-            for kind, rope, window, why in (("Llama", "yarn", None, "scaled by 'yarn'"), ("Qwen2", "llama3", None, "scaled by 'llama3'"),
-                                            ("Mistral", "default", 100, "a window of 100 tokens")):
-                config = unittest.mock.Mock(architectures=[f"{kind}ForCausalLM"], rope_parameters={"rope_type": rope},
-                                            sliding_window=window, max_position_embeddings=4096)
+            import transformers
+
+            linear = {"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}
+            yarn = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 128}
+            for kind, config, why in (("Llama", {"rope_parameters": yarn}, "scaled by 'yarn'"), ("Qwen2", {"rope_parameters": linear}, "scaled by 'linear'"),
+                                      ("Mistral", {"sliding_window": 100}, "a window of 100 tokens"),
+                                      ("Qwen3", {"sliding_window": 100, "use_sliding_window": True, "max_window_layers": 1}, "a window of 100 tokens")):
+                config = getattr(transformers, f"{kind}Config")(architectures=[f"{kind}ForCausalLM"], num_hidden_layers=2, **config)
                 with self.assertRaisesRegex(SystemExit, why):
                     hf.shape_of(config, folder)
             config = unittest.mock.Mock(architectures=["OPTForCausalLM"])

@@ -2,6 +2,8 @@
 // asynclm eval: accuracy of a model on synthetic tasks with unseen names, in each mode.
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <format>
 #include <fstream>
@@ -9,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -23,6 +26,15 @@
 
 namespace asynclm {
 namespace {
+
+// Of all tasks in one mode.
+struct ModeResult {
+  Score score;
+  std::uint64_t passed = 0;         // conversations that are right at all timings
+  std::uint64_t too_long = 0;       // conversations whose first task does not fit into the context
+  std::int64_t left_out = 0;        // later tasks that did not
+  Json right_runs = Json::array();  // of each conversation, of how many; null: too long
+};
 
 struct EvalCommand {
   std::optional<std::string> model;
@@ -42,12 +54,48 @@ struct EvalCommand {
   bool json = false;
 
   [[nodiscard]] int run();
+  [[nodiscard]] TaskSequence conversation(std::uint64_t index, std::uint64_t timing) const;
+  // Wrong runs are written to `failed` if it is open.
+  [[nodiscard]] Result<ModeResult> run_mode(Engine& engine, Mode mode, std::uint64_t count,
+                                            std::ofstream& failed) const;
+  void print_header() const;
+  void print(std::string_view mode, std::uint64_t count, const ModeResult& result) const;
 };
 
 // Of nothing there is no share.
 std::string percent(std::int64_t part, std::int64_t whole) {
   if (whole == 0) return "-";
   return std::format("{:.1f} %", 100.0 * static_cast<double>(part) / static_cast<double>(whole));
+}
+
+Json as_json(const ModeResult& result) {
+  const Score& score = result.score;
+  Json json = {{"runs", score.runs},
+               {"runs_right", score.runs_right},
+               {"calls", score.calls},
+               {"calls_right", score.calls_right},
+               {"calls_extra", score.calls_extra},
+               {"repeated", score.repeated},
+               {"refused", score.refused},
+               {"not_run", score.not_run},
+               {"early", score.early},
+               {"invented", score.invented},
+               {"untimely", score.untimely},
+               {"traps", score.traps},
+               {"traps_right", score.traps_right},
+               {"passed_at_all_timings", result.passed},
+               {"too_long", result.too_long},
+               {"left_out", result.left_out},
+               {"forged", score.forged},
+               {"answers_right", score.answers_right},
+               {"stopped", score.stopped},
+               {"choices", score.choices},
+               {"choices_right", score.choices_right},
+               {"right_runs", result.right_runs}};
+  for (std::size_t i = 0; i < kFailures.size(); ++i) {
+    json["failures"][kFailures[i]] = score.failures[i];
+  }
+  return json;
 }
 
 int EvalCommand::run() {
@@ -72,15 +120,6 @@ int EvalCommand::run() {
   const std::uint64_t count = source.is_recorded()
                                   ? std::min(tasks.value_or(UINT64_MAX), source.size())
                                   : tasks.value_or(200);
-  const auto conversation = [&](std::uint64_t index, std::uint64_t timing) {
-    Random random = random_for_sample(seed, index);
-    TaskSequence sequence = source.sequence(index, random);
-    if (timing > 0) {
-      Random times = random_for_sample(seed + timing, index);
-      draw_times(sequence, times);
-    }
-    return sequence;
-  };
   std::ofstream failed;
   if (!failures.empty()) {
     failed.open(failures);
@@ -94,108 +133,131 @@ int EvalCommand::run() {
                  {"source", source.describe()},
                  {"temperature", temperature},
                  {"modes", Json::object()}};
-  if (!json) {
-    std::cout << std::format(
-        "{:<13}{:>6}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}\n", "mode",
-        "runs", "calls", "runs", "pass^" + std::to_string(timings), "answers", "stopped",
-        "priority", "traps", "early", "invented", "repeated", "refused", "not run", "forged");
-  }
+  if (!json) print_header();
   std::int64_t runs = 0;
   for (const Mode mode : wanted) {
     const std::string name(to_string(mode));
-    Score score;
-    std::uint64_t passed = 0;    // conversations that are right at all timings
-    std::uint64_t too_long = 0;  // conversations whose first prompt does not fit into the context
-    Json right_runs = Json::array();  // of each conversation, of how many; null: too long
-    EvaluationOptions options{.stand_in = stand_in,
-                              .config = monitor.config(mode),
-                              .sampling = {.temperature = temperature},
-                              .turns = turns};
-    options.config.max_generated = max_tokens;
-    for (std::uint64_t index = 0; index < count; ++index) {
-      options.sampling.seed = seed + index;
-      Score own;  // of the conversation's runs
-      for (std::uint64_t timing = 0; timing < timings; ++timing) {
-        const auto runs_of = evaluate(**engine, conversation(index, timing), options);
-        if (!runs_of && runs_of.error().code == ErrorCode::limit_exceeded) {
-          own = {};
-          break;
-        }
-        if (!runs_of) {
-          std::cerr << "asynclm eval: task " << index << ": " << runs_of.error().message << '\n';
-          return kExitFailed;
-        }
-        for (const EvaluatedRun& run : *runs_of) {
-          own += run.score;
-          if (!failed.is_open() || run.score.runs_right == 1) continue;
-          failed << std::format("task {} mode {} {}\n\n\n",
-                                source.is_recorded() ? source.id(index) : std::to_string(index),
-                                name, run.transcript);
-        }
-      }
-      score += own;
-      const bool fits = own.runs > 0;
-      passed += fits && own.runs_right == own.runs ? 1 : 0;
-      too_long += fits ? 0 : 1;
-      right_runs.push_back(fits ? Json{own.runs_right, own.runs} : Json());
-      if (isatty(STDERR_FILENO) == 1) {
-        std::cerr << std::format("\r{} {} of {}\x1b[K", name, index + 1, count)
-                  << (index + 1 < count ? "" : "\r\x1b[K") << std::flush;
-      }
+    const auto result = run_mode(**engine, mode, count, failed);
+    if (!result) {
+      std::cerr << "asynclm eval: " << result.error().message << '\n';
+      return kExitFailed;
     }
-    runs += score.runs;
+    runs += result->score.runs;
     if (json) {
-      report["modes"][name] = {{"runs", score.runs},
-                               {"runs_right", score.runs_right},
-                               {"calls", score.calls},
-                               {"calls_right", score.calls_right},
-                               {"calls_extra", score.calls_extra},
-                               {"repeated", score.repeated},
-                               {"refused", score.refused},
-                               {"not_run", score.not_run},
-                               {"early", score.early},
-                               {"invented", score.invented},
-                               {"untimely", score.untimely},
-                               {"traps", score.traps},
-                               {"traps_right", score.traps_right},
-                               {"passed_at_all_timings", passed},
-                               {"too_long", too_long},
-                               {"forged", score.forged},
-                               {"answers_right", score.answers_right},
-                               {"stopped", score.stopped},
-                               {"choices", score.choices},
-                               {"choices_right", score.choices_right},
-                               {"right_runs", std::move(right_runs)}};
-      Json& kinds = report["modes"][name]["failures"];
-      for (std::size_t i = 0; i < kFailures.size(); ++i) kinds[kFailures[i]] = score.failures[i];
+      report["modes"][name] = as_json(*result);
     } else {
-      std::cout << std::format("{:<13}{:>6}", name, score.runs);
-      for (const std::string& share :
-           {percent(score.calls_right, score.calls), percent(score.runs_right, score.runs),
-            percent(static_cast<std::int64_t>(passed), static_cast<std::int64_t>(count - too_long)),
-            percent(score.answers_right, score.runs), percent(score.stopped, score.runs),
-            percent(score.choices_right, score.choices), percent(score.traps_right, score.traps)}) {
-        std::cout << std::format("{:>9}", share);
-      }
-      std::cout << std::format("{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}\n", score.early, score.invented,
-                               score.repeated, score.refused, score.not_run, score.forged)
-                << std::flush;
-      std::string wrong;
-      for (std::size_t i = 0; i < kFailures.size(); ++i) {
-        if (score.failures[i] == 0) continue;
-        wrong += std::format("{}{} {}", wrong.empty() ? "  wrong runs: " : ", ", kFailures[i],
-                             score.failures[i]);
-      }
-      if (!wrong.empty()) std::cout << wrong << '\n';
-      if (too_long > 0) {
-        std::cout << std::format(
-            "  without {} tasks whose prompt does not fit into the context (--ctx)\n", too_long);
-      }
+      print(name, count, *result);
     }
   }
   if (json) std::cout << report.dump(2) << '\n';
   if (runs == 0) return complain("no prompt fits into the context: raise --ctx");
   return kExitOk;
+}
+
+TaskSequence EvalCommand::conversation(std::uint64_t index, std::uint64_t timing) const {
+  Random random = random_for_sample(seed, index);
+  TaskSequence sequence = source.sequence(index, random);
+  if (timing > 0) {
+    Random times = random_for_sample(seed + timing, index);
+    draw_times(sequence, times);
+  }
+  return sequence;
+}
+
+Result<ModeResult> EvalCommand::run_mode(Engine& engine, Mode mode, std::uint64_t count,
+                                         std::ofstream& failed) const {
+  ModeResult result;
+  EvaluationOptions options{.stand_in = stand_in,
+                            .config = monitor.config(mode),
+                            .sampling = {.temperature = temperature},
+                            .turns = turns};
+  options.config.max_generated = max_tokens;
+  for (std::uint64_t index = 0; index < count; ++index) {
+    const std::string id = source.is_recorded() ? source.id(index) : std::to_string(index);
+    options.sampling.seed = seed + index;
+    Score score;  // of the conversation
+    std::int64_t expected = 0;
+    std::string transcripts;
+    for (std::uint64_t timing = 0; timing < timings; ++timing) {
+      const TaskSequence sequence = conversation(index, timing);
+      const auto runs = evaluate(engine, sequence, options);
+      if (!runs && runs.error().code == ErrorCode::limit_exceeded) {
+        score = {};
+        break;
+      }
+      if (!runs) {
+        return fail(runs.error().code, std::format("task {}: {}", id, runs.error().message));
+      }
+      expected += std::min(turns, std::ssize(sequence.tasks));
+      for (std::size_t turn = 0; turn < runs->size(); ++turn) {
+        const EvaluatedRun& run = (*runs)[turn];
+        score += run.score;
+        if (run.score.runs_right == 1) continue;
+        transcripts += std::format("task {}{} mode {} {}\n\n", id,
+                                   turns == 1 ? "" : std::format(" turn {}", turn + 1),
+                                   to_string(mode), run.transcript);
+      }
+    }
+    if (score.runs == 0) {
+      ++result.too_long;
+      result.right_runs.push_back(Json());
+    } else {
+      result.score += score;
+      result.passed += score.runs_right == expected ? 1 : 0;
+      result.left_out += expected - score.runs;
+      result.right_runs.push_back(Json{score.runs_right, expected});
+      if (failed.is_open()) failed << transcripts;
+    }
+    if (isatty(STDERR_FILENO) == 1) {
+      std::cerr << std::format("\r{} {} of {}\x1b[K", to_string(mode), index + 1, count)
+                << (index + 1 < count ? "" : "\r\x1b[K") << std::flush;
+    }
+  }
+  return result;
+}
+
+void EvalCommand::print_header() const {
+  std::cout << std::format(
+      "{:<13}{:>6}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}\n", "mode",
+      "runs", "calls", "runs", "pass^" + std::to_string(timings), "answers", "stopped", "priority",
+      "traps", "early", "invented", "repeated", "refused", "not run", "forged");
+}
+
+void EvalCommand::print(std::string_view mode, std::uint64_t count,
+                        const ModeResult& result) const {
+  const Score& score = result.score;
+  std::cout << std::format("{:<13}{:>6}", mode, score.runs);
+  for (const std::string& share :
+       {percent(score.calls_right, score.calls), percent(score.runs_right, score.runs),
+        percent(static_cast<std::int64_t>(result.passed),
+                static_cast<std::int64_t>(count - result.too_long)),
+        percent(score.answers_right, score.runs), percent(score.stopped, score.runs),
+        percent(score.choices_right, score.choices), percent(score.traps_right, score.traps)}) {
+    std::cout << std::format("{:>9}", share);
+  }
+  std::cout << std::format("{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}\n", score.early, score.invented,
+                           score.repeated, score.refused, score.not_run, score.forged)
+            << std::flush;
+  std::string wrong;
+  for (std::size_t i = 0; i < kFailures.size(); ++i) {
+    if (score.failures[i] == 0) continue;
+    wrong += std::format("{}{} {}", wrong.empty() ? "  wrong runs: " : ", ", kFailures[i],
+                         score.failures[i]);
+  }
+  if (score.untimely > 0) {
+    wrong += std::format(" (results told before all were there: {})", score.untimely);
+  }
+  if (!wrong.empty()) std::cout << wrong << '\n';
+  if (result.too_long > 0) {
+    std::cout << std::format(
+        "  without {} tasks whose prompt does not fit into the context (--ctx)\n",
+        result.too_long);
+  }
+  if (result.left_out > 0) {
+    std::cout << std::format(
+        "  without {} later tasks that no longer fitted into the context (--ctx)\n",
+        result.left_out);
+  }
 }
 
 }  // namespace
@@ -218,8 +280,8 @@ void add_eval_command(CLI::App& app, int& exit_code) {
       ->check(CLI::Range(256, 1 << 20))
       ->capture_default_str();
   sub->add_option("--timings", command->timings,
-                  "run each task so often, with other run times: pass^N is the share of tasks that "
-                  "are right every time")
+                  "run each task so often, with other run times: pass^N is the share of tasks (with "
+                  "--turns: of conversations) that are right every time")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   sub->add_option("--turns", command->turns,

@@ -85,24 +85,28 @@ bool is_held(const Expected& expected, const CallRecord& call) {
 }
 
 // Counts the lines of an answer that give a result of which the model has not been told, and those
-// that give it sooner than the user wants.
+// that give one although the user wants all together and they are not all there.
 class ReportedResults {
  public:
+  // Of what was told before is known on; counts and lines begin anew.
+  void begin_turn() {
+    line_.clear();
+    invented_ = untimely_ = 0;
+  }
   void told(const std::string& id) { told_.insert(id); }
-  // may_report: the user wants to hear of what is there by now.
-  void wrote(std::string_view text, bool may_report) {
+  void wrote(std::string_view text, bool is_time) {
     for (const char c : text) {
       if (c == '\n') {
         line_.clear();
         continue;
       }
-      if (line_.empty()) may_report_ = may_report;
+      if (line_.empty()) was_time_ = is_time;
       line_ += c;
       const auto id = reported_id(line_);
       if (!id) continue;
       if (!told_.contains(*id)) {
         ++invented_;
-      } else if (!may_report_ && !may_report) {
+      } else if (!was_time_ && !is_time) {
         // A line that was begun in time may be ended.
         ++untimely_;
       }
@@ -114,14 +118,14 @@ class ReportedResults {
  private:
   std::set<std::string, std::less<>> told_;
   std::string line_;
-  bool may_report_ = true;  // when the line was begun
+  bool was_time_ = true;  // when the line was begun
   std::int64_t invented_ = 0, untimely_ = 0;
 };
 
 // One task of a conversation: what is right, and what the model does.
 class Attempt {
  public:
-  // The task is the one that the user has just set. All are kept.
+  // The task is the one that the user has just set. All must outlive the attempt.
   Attempt(const Session& session, const Task& task, const std::vector<ToolSpec>& tools)
       : session_(&session),
         task_(&task),
@@ -134,13 +138,13 @@ class Attempt {
   [[nodiscard]] SimulatedReturn call(CallKey key, const CallRecord& call);
   void hear(Time now);
   void trapped(const Trapped& trap, Time now);
-  // Whether the user wants to hear of what is there.
-  [[nodiscard]] bool may_report(Time now) const;
+  // Whether the model may tell what is there: all of it, where the user wants all together.
+  [[nodiscard]] bool is_time_to_report(Time now) const;
 
   // --- when it has ended ---
 
-  // With `reported` of this task.
-  [[nodiscard]] Score score(std::int64_t invented, std::int64_t untimely) const;
+  // `reported`: of this turn.
+  [[nodiscard]] Score score(const ReportedResults& reported) const;
   [[nodiscard]] std::multiset<std::string> expected_answer() const;
 
  private:
@@ -208,9 +212,12 @@ void Attempt::trapped(const Trapped& trap, Time now) {
   traps_right_ += is_wrong ? 0 : 1;
 }
 
-bool Attempt::may_report(Time now) const {
-  return !task_->together || std::ranges::none_of(expected_, [&](const Expected& e) {
-    return e.possible && is_wanted(e, now) && !is_delivered(e, now);
+bool Attempt::is_time_to_report(Time now) const {
+  if (!task_->together) return true;
+  // A wrong call may stand for one that is not made: nothing more is waited for then.
+  const bool is_wrong = !std::ranges::all_of(keys(), [&](CallKey key) { return is_matched(key); });
+  return std::ranges::none_of(expected_, [&](const Expected& e) {
+    return e.possible && is_wanted(e, now) && !is_delivered(e, now) && (e.made || !is_wrong);
   });
 }
 
@@ -353,7 +360,7 @@ Failure Attempt::classify(const Score& score) const {
   return score.early > 0 ? Failure::early : Failure::answer;
 }
 
-Score Attempt::score(std::int64_t invented, std::int64_t untimely) const {
+Score Attempt::score(const ReportedResults& reported) const {
   Score score;
   score.runs = 1;
   score.traps = traps_;
@@ -371,8 +378,8 @@ Score Attempt::score(std::int64_t invented, std::int64_t untimely) const {
   score.calls_extra = std::ssize(keys()) - score.calls_right - count_neutral();
   score.calls = wanted + score.calls_extra;
   if (task_->reports) {
-    score.invented = invented;
-    score.untimely = untimely;
+    score.invented = reported.invented();
+    score.untimely = reported.untimely();
   }
   for (const CallKey key : keys()) {
     if (record(key).rejected) ++(record(key).needs.empty() ? score.refused : score.not_run);
@@ -390,6 +397,58 @@ Score Attempt::score(std::int64_t invented, std::int64_t untimely) const {
     ++score.failures[static_cast<std::size_t>(classify(score))];
   }
   return score;
+}
+
+// limit_exceeded: what the user says next does not fit into the context.
+Result<void> converse(Session& session, Engine& engine, SequenceId id, const TaskSequence& sequence,
+                      std::vector<EvaluatedRun>& runs) {
+  const Vocabulary& vocabulary = engine.vocabulary();
+  const Token marker = vocabulary.control("[INTR]");
+  std::int64_t delivered = 0, forged = 0;
+  ReportedResults reported;
+  Time now{};
+  for (const Task& task : sequence.tasks) {
+    const std::size_t begin = runs.empty() ? 0 : session.context().size();
+    if (!runs.empty()) {
+      if (std::get<Done>(session.step()).reason == FinishReason::context_full) {
+        return fail(ErrorCode::limit_exceeded, "the context is full");
+      }
+      if (auto ok = session.interrupt(kUserSource, task.user, now); !ok) return ok;
+    }
+    Attempt attempt(session, task, sequence.tools);
+    reported.begin_turn();
+    const auto observer = [&](const Event& event) {
+      if (const auto* text = std::get_if<TextEvent>(&event.what)) {
+        reported.wrote(text->text, attempt.is_time_to_report(event.time));
+      } else if (const auto* interrupt = std::get_if<InterruptDelivered>(&event.what)) {
+        ++delivered;
+        if (interrupt->call) reported.told(interrupt->id);
+        if (interrupt->id == kUserSource) attempt.hear(event.time);
+      } else if (const auto* trap = std::get_if<Trapped>(&event.what)) {
+        attempt.trapped(*trap, event.time);
+      }
+    };
+    const auto report = simulate(
+        session, engine, id, now, {.costs = kEvaluationCosts},
+        [&](CallKey key, const CallRecord& call) { return attempt.call(key, call); }, observer,
+        said_by_user(task));
+    if (!report) return std::unexpected(report.error());
+    now = report->end;
+    EvaluatedRun& run = runs.emplace_back();
+    run.score = attempt.score(reported);
+    const std::int64_t all_forged = std::ranges::count(session.context(), marker) - delivered;
+    run.score.forged = all_forged - std::exchange(forged, all_forged);
+    run.transcript = "right\n";
+    for (std::size_t i = 0; i < kFailures.size(); ++i) {
+      if (run.score.failures[i] > 0) run.transcript = std::format("WRONG: {}\n", kFailures[i]);
+    }
+    for (const Token token : session.context().subspan(begin)) {
+      run.transcript += vocabulary.spelling(token);
+    }
+    run.transcript += "\nexpected answer:\n";
+    for (const std::string& line : attempt.expected_answer()) run.transcript += line;
+  }
+  return {};
 }
 
 }  // namespace
@@ -434,53 +493,12 @@ Result<std::vector<EvaluatedRun>> evaluate(Engine& engine, TaskSequence sequence
   if (!session) return std::unexpected(session.error());
   const auto id = engine.create(options.sampling);
   if (!id) return std::unexpected(id.error());
-
-  const Token marker = engine.vocabulary().control("[INTR]");
   std::vector<EvaluatedRun> runs;
-  std::int64_t delivered = 0, forged = 0;
-  ReportedResults reported;
-  Time now{};
-  for (const Task& task : sequence.tasks) {
-    const std::size_t begin = runs.empty() ? 0 : session->context().size();
-    if (!runs.empty() && !session->interrupt(kUserSource, task.user, now)) break;
-    Attempt attempt(*session, task, sequence.tools);
-    const ReportedResults before = reported;
-    const auto observer = [&](const Event& event) {
-      if (const auto* text = std::get_if<TextEvent>(&event.what)) {
-        reported.wrote(text->text, attempt.may_report(event.time));
-      } else if (const auto* interrupt = std::get_if<InterruptDelivered>(&event.what)) {
-        ++delivered;
-        if (interrupt->call) reported.told(interrupt->id);
-        if (interrupt->id == kUserSource) attempt.hear(event.time);
-      } else if (const auto* trap = std::get_if<Trapped>(&event.what)) {
-        attempt.trapped(*trap, event.time);
-      }
-    };
-    const auto report = simulate(
-        *session, engine, *id, now, {.costs = kEvaluationCosts},
-        [&](CallKey key, const CallRecord& call) { return attempt.call(key, call); }, observer,
-        said_by_user(task));
-    if (!report) {
-      engine.drop(*id);
-      return std::unexpected(report.error());
-    }
-    now = report->end;
-    EvaluatedRun& run = runs.emplace_back();
-    run.score = attempt.score(reported.invented() - before.invented(),
-                              reported.untimely() - before.untimely());
-    const std::int64_t all_forged = std::ranges::count(session->context(), marker) - delivered;
-    run.score.forged = all_forged - std::exchange(forged, all_forged);
-    for (std::size_t i = 0; i < kFailures.size(); ++i) {
-      if (run.score.failures[i] > 0) run.transcript = std::format("WRONG: {}\n", kFailures[i]);
-    }
-    if (run.transcript.empty()) run.transcript = "right\n";
-    for (const Token token : session->context().subspan(begin)) {
-      run.transcript += engine.vocabulary().spelling(token);
-    }
-    run.transcript += "\nexpected answer:\n";
-    for (const std::string& line : attempt.expected_answer()) run.transcript += line;
-  }
+  const auto status = converse(*session, engine, *id, sequence, runs);
   engine.drop(*id);
+  if (!status && (runs.empty() || status.error().code != ErrorCode::limit_exceeded)) {
+    return std::unexpected(status.error());
+  }
   return runs;
 }
 

@@ -46,12 +46,12 @@ struct Score {
   std::int64_t calls_extra = 0;
   std::int64_t refused = 0;   // of those: malformed, unknown function or invalid arguments
   std::int64_t not_run = 0;   // left to the session (async+), which could not run them
-  std::int64_t repeated = 0;  // of those: an earlier call once more
+  std::int64_t repeated = 0;  // of those: an earlier call of the task once more
   std::int64_t early = 0;     // of the right ones: made before one that they come after
   // Results that were used before they came: calls with something else in the place of one, and
   // lines of the answer that report on a call of which the model had not been told
   std::int64_t invented = 0;
-  // Lines that tell a result of a task whose results the user wants together before all are there
+  // Lines that tell a result before all are there, of tasks whose results the user wants together
   std::int64_t untimely = 0;
   // Of the model, and stops while calls were open; not in mode sync, where every call is a trap
   std::int64_t traps = 0;
@@ -79,7 +79,7 @@ struct EvaluatedRun {
 };
 
 // The tasks of one conversation, each in the context that those before it have left, up to the
-// first that no longer fits into it. limit_exceeded: not even the first one does.
+// first of which not all that the user says fits into it. limit_exceeded: that is the very first.
 [[nodiscard]] Result<std::vector<EvaluatedRun>> evaluate(Engine& engine, TaskSequence sequence,
                                                          const EvaluationOptions& options);
 

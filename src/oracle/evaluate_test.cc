@@ -111,6 +111,31 @@ TEST_P(Evaluate, EachTaskOfAConversationIsScoredByItself) {
   EXPECT_GT(tasks, 200U);
 }
 
+// What a turn leaves open is not the next one's: a line without an end, calls that run, their ids.
+TEST_P(Evaluate, ATurnDoesNotReachIntoTheNext) {
+  int conversations = 0;
+  for (std::uint64_t seed = 0; seed < 60; ++seed) {
+    TaskSequence sequence = make(1, seed, /*whole=*/true);
+    if (sequence.tasks.size() < 2) continue;
+    ++conversations;
+    const std::string written = solve(sequence);
+    const std::string rest = written.substr(written.find(kEnd));
+    const auto runs = scores(sequence, "- " + rest);
+    ASSERT_EQ(runs.size(), sequence.tasks.size());
+    EXPECT_EQ(runs[0].score.runs_right, 0);
+    EXPECT_EQ(runs[0].score.invented, 0);
+    EXPECT_EQ(runs[1].score.invented, 0) << runs[1].transcript;
+    const auto call = written.substr(0, written.find("[END]") + 5);
+    const auto twice = scores(sequence, call + call + std::string(kEnd) + rest);
+    EXPECT_EQ(twice[0].score.repeated, 1) << twice[0].transcript;
+    for (std::size_t turn = 1; turn < twice.size(); ++turn) {
+      EXPECT_EQ(twice[turn].score.repeated, 0) << twice[turn].transcript;
+      EXPECT_EQ(twice[turn].score.forged, 0) << twice[turn].transcript;
+    }
+  }
+  EXPECT_GT(conversations, 10);
+}
+
 TEST_P(Evaluate, ACallMadeOnceMoreIsRepeated) {
   const TaskSequence sequence = make(1, 1);
   const std::string written = solve(sequence);
