@@ -250,8 +250,7 @@ void EvalCommand::print(std::string_view mode, std::uint64_t count,
   if (!wrong.empty()) std::cout << wrong << '\n';
   if (result.too_long > 0) {
     std::cout << std::format(
-        "  without {} tasks whose prompt does not fit into the context (--ctx)\n",
-        result.too_long);
+        "  without {} tasks whose prompt does not fit into the context (--ctx)\n", result.too_long);
   }
   if (result.left_out > 0) {
     std::cout << std::format(
@@ -279,9 +278,10 @@ void add_eval_command(CLI::App& app, int& exit_code) {
   sub->add_option("--ctx", command->context_tokens, "context size in tokens")
       ->check(CLI::Range(256, 1 << 20))
       ->capture_default_str();
-  sub->add_option("--timings", command->timings,
-                  "run each task so often, with other run times: pass^N is the share of tasks (with "
-                  "--turns: of conversations) that are right every time")
+  sub->add_option(
+         "--timings", command->timings,
+         "run each task so often, with other run times: pass^N is the share of tasks (with "
+         "--turns: of conversations) that are right every time")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   sub->add_option("--turns", command->turns,

@@ -215,7 +215,9 @@ void Attempt::trapped(const Trapped& trap, Time now) {
 bool Attempt::is_time_to_report(Time now) const {
   if (!task_->together) return true;
   // A wrong call may stand for one that is not made: nothing more is waited for then.
-  const bool is_wrong = !std::ranges::all_of(keys(), [&](CallKey key) { return is_matched(key); });
+  const bool is_wrong = std::ranges::any_of(keys(), [&](CallKey key) {
+    return !is_matched(key) && (record(key).dispatched || record(key).rejected);
+  });
   return std::ranges::none_of(expected_, [&](const Expected& e) {
     return e.possible && is_wanted(e, now) && !is_delivered(e, now) && (e.made || !is_wrong);
   });
