@@ -86,17 +86,17 @@ SECOND = ((tuple(f"more{level}" for level in range(1, 7)), 45.0),)
 THIRD = ((tuple(f"third{level}" for level in range(1, 8)), 75.0),)
 
 
-def millions(*stages):
+def millions(stages):
     return sum(tokens for _, tokens in stages)
 
 
 def falling(stages, before):
     """Of a later round: the rate falls from its beginning to zero."""
-    return {"lr": 0.012, "embd_lr": 0.0024, "decay": millions(*stages) / millions(*before, *stages)}
+    return {"lr": 0.012, "embd_lr": 0.0024, "decay": millions(stages) / millions(before + stages)}
 
 
 RECIPES = {
-    # Two cores; of the rounds 150, 150 and 240 minutes.
+    # Two cores; README.md has the times.
     "nano": Recipe("nano", 1, "f16", "cpu", (
         Round(FIRST),
         Round(SECOND, falling(SECOND, FIRST)),

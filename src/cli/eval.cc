@@ -264,9 +264,8 @@ void EvalCommand::print(std::string_view mode, std::uint64_t count,
 void add_eval_command(CLI::App& app, int& exit_code) {
   auto command = std::make_shared<EvalCommand>();
   CLI::App* sub = app.add_subcommand("eval",
-                                     "accuracy of a model on synthetic tasks with unseen names, or "
-                                     "on recorded calls, each in each "
-                                     "mode");
+                                     "accuracy of a model, in each mode, on synthetic tasks with "
+                                     "unseen names or on recorded calls");
   sub->add_option("--model", command->model, "GGUF file (default: the model that asynclm ships)");
   sub->add_option("--mode", command->modes, "modes to run")->delimiter(',')->capture_default_str();
   sub->add_option("--tasks", command->tasks,
