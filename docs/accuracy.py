@@ -16,7 +16,7 @@ INTRO = """# Accuracy of the models
 Our version of the paper's Table 1: how often calls are right in each mode. This page is written by `docs/accuracy.py`; to make it again:
 ```
 A="--model MODEL --threads 1 --mode sync,sync-parallel,async,async+ --json"
-for l in 1 2 3 4 5; do ./dev asynclm eval --tasks TASKS --level $l --max-tokens 1500 $A > level$l.json; done
+for l in 1 2 3 4 5 7; do ./dev asynclm eval --tasks TASKS --level $l --max-tokens 1500 $A > level$l.json; done
 ./dev asynclm eval --tasks TASKS --level 6 --ctx 4096 --max-tokens 1500 $A > level6.json
 for f in parallel:parallel_400_mixed v3_multi_step_parallel:multi_step_parallel_200; do
   n=${f%%:*}
@@ -26,7 +26,7 @@ for f in parallel:parallel_400_mixed v3_multi_step_parallel:multi_step_parallel_
 done
 python3 docs/accuracy.py NAME=level1.json … > docs/accuracy.md
 ```
-`MODEL` is one of the files of `models/`; *default* is `asynclm-nano.gguf` (version 7), *default 6* its version before, *from nothing* what `./dev train nano --rounds 2` made (`train/README.md`; it is not shipped), *cheat-sheet* `asynclm-nano-cheat-sheet.gguf` (`models/README.md`); the old ones are in the history. The cheat-sheet model knows level 6 only. `DATA` holds recorded calls of the Berkeley Function Calling Leaderboard as JSON lines (`src/oracle/traces.h`).
+`MODEL` is one of the files of `models/`; *default* is `asynclm-nano.gguf` (version 8), *default 7* its version before (in the history of that file), *cheat-sheet* `asynclm-nano-cheat-sheet.gguf` (`models/README.md`). What `./dev train nano` makes from nothing is in `train/README.md`. The cheat-sheet model knows level 6 only. `DATA` holds recorded calls of the Berkeley Function Calling Leaderboard as JSON lines (`src/oracle/traces.h`).
 
 The real engine decodes, greedily; tools take virtual time, so the same command prints the same. *Calls* are right whose name and arguments are those of an expected call (for recorded calls: one of the accepted values); a wrong call also counts as one too many. *Runs* are right with all calls right, none before what it needs, no result used before it came, the answer right, and an end. A call that the user had withdrawn before it was made is one too many. Of a conversation the first task is run. At the levels, functions and the words of values were never seen in training; parameters are partly of common names ("path").
 """
@@ -58,6 +58,19 @@ def margin(right, runs):
     """Half of a 95 % interval, in points; the usual approximation, with a run added to each side."""
     share = (right + 1) / (runs + 2)
     return 100 * 1.96 * math.sqrt(share * (1 - share) / (runs + 2))
+
+
+def shares_right(modes, first, later):
+    """Of each conversation that fitted into the context in both modes the shares of its tasks that are right, as pairs."""
+    pairs = zip(modes[first]["right_runs"], modes[later]["right_runs"], strict=True)
+    return [(100 * x[0] / x[1], 100 * y[0] / y[1]) for x, y in pairs if x and y]
+
+
+def mean_and_margin(values):
+    """The mean and half of a 95 % interval; the usual approximation, with a value of 100 added to each side."""
+    mean = sum(values) / len(values)
+    squares = sum((x - mean) ** 2 for x in [*values, 100, -100])
+    return mean, 1.96 * math.sqrt(squares / (len(values) + 1) / (len(values) + 2))
 
 
 def main(arguments):
@@ -100,17 +113,14 @@ def main(arguments):
     print("\nOver all tasks of the page, runs:\n")
     for name in names:
         modes_of = [r["modes"] for rows in tables.values() for n, r in rows if n == name]
-        shares = {mode: (sum(m[mode]["runs_right"] for m in modes_of), sum(m[mode]["runs"] for m in modes_of))
-                  for mode in ("sync", "async")}
-        (sync, n), (later, m) = shares["sync"], shares["async"]
-        if not n or not m:
-            continue
-        difference = percent(later, m) - percent(sync, n)
-        half = math.hypot(margin(sync, n), margin(later, m))
-        verdict = ("no difference is shown" if abs(difference) <= half else
-                   "asynchrony costs accuracy" if difference < 0 else "async is the better one")
-        print(f"* {name}: sync {percent(sync, n):.1f} %, async {percent(later, m):.1f} % of {n}: {difference:+.1f} points, "
-              f"95 % interval {difference - half:+.1f} to {difference + half:+.1f} (as if the tasks were not the same in both): {verdict}.")
+        for mode in ("async", "async+"):
+            pairs = [pair for result in modes_of for pair in shares_right(result, "sync", mode)]
+            points, half = mean_and_margin([later - first for first, later in pairs])
+            verdict = ("no difference is shown" if abs(points) <= half else
+                       "it costs accuracy" if points < 0 else "it is the better one")
+            first, later = (sum(shares) / len(pairs) for shares in zip(*pairs))
+            print(f"* {name}, {mode}: {later:.1f} % of {len(pairs)}, sync {first:.1f} %: {points:+.1f} points, "
+                  f"95 % interval of the difference on the same tasks {points - half:+.1f} to {points + half:+.1f}: {verdict}.")
     print("\n## What is wrong with the runs that are wrong\n\nThe first that holds: it did not end; a call with other arguments, or of another tool, in place of "
           "one that was to be made; a call missing; one too many; one too early; all calls right and the answer not.\n")
     kinds = ["unfinished", "argument", "tool", "missing", "extra", "early", "answer"]
@@ -124,7 +134,8 @@ def main(arguments):
     print("\n## Other counts, of all tasks of the page\n")
     counts = [("right calls made before one that they come after", "early"),
               ("results used before they came", "invented"), ("interrupts forged", "forged"),
-              ("calls refused", "refused"), ("wrong calls that are an earlier one once more", "repeated")]
+              ("calls refused", "refused"), ("wrong calls that are an earlier one once more", "repeated"),
+              ("results told before all were there that were wanted together", "untimely")]
     print("| model | runs | traps right | longest estimate first | " + " | ".join(text for text, _ in counts) + " |\n|---|---|---|---|" + "---|" * len(counts))
     for name in names:
         scores = [s for rows in tables.values() for n, r in rows if n == name for s in r["modes"].values()]
