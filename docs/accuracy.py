@@ -54,10 +54,10 @@ def percent(part, whole):
     return 100 * part / whole if whole else math.nan
 
 
-def margin(right, runs):
-    """Half of a 95 % interval, in points; the usual approximation, with a run added to each side."""
-    share = (right + 1) / (runs + 2)
-    return 100 * 1.96 * math.sqrt(share * (1 - share) / (runs + 2))
+def widest_margin(runs):
+    """Half of a 95 % interval of the share of runs that are right, where half are, in points; the usual approximation, with
+    a run added to each side."""
+    return 100 * 1.96 * math.sqrt(0.25 / (runs + 2))
 
 
 def shares_right(modes, first, later):
@@ -102,7 +102,7 @@ def main(arguments):
     if too_long:
         print(f"\nOf some rows up to {max(too_long)} tasks did not fit into the context and are left out.")
     print("\nCalls, runs, both in percent. Half of a 95 % interval of runs, where half are right: "
-          + "; ".join(f"{margin(n / 2, n):.0f} points of {n}" for n in sorted({r["tasks"] for t in tables.values() for _, r in t})) + ".\n")
+          + "; ".join(f"{widest_margin(n):.0f} points of {n}" for n in sorted({r["tasks"] for t in tables.values() for _, r in t})) + ".\n")
     print("## What asynchrony costs\n\n| tasks | model | async over sync, calls | runs |\n|---|---|---|---|")
     for source, rows in tables.items():
         for name, result in rows:
@@ -115,11 +115,13 @@ def main(arguments):
         modes_of = [r["modes"] for rows in tables.values() for n, r in rows if n == name]
         for mode in ("async", "async+"):
             pairs = [pair for result in modes_of for pair in shares_right(result, "sync", mode)]
+            if not pairs:
+                continue
             points, half = mean_and_margin([later - first for first, later in pairs])
             verdict = ("no difference is shown" if abs(points) <= half else
                        "it costs accuracy" if points < 0 else "it is the better one")
-            first, later = (sum(shares) / len(pairs) for shares in zip(*pairs))
-            print(f"* {name}, {mode}: {later:.1f} % of {len(pairs)}, sync {first:.1f} %: {points:+.1f} points, "
+            of_sync, of_mode = (sum(shares) / len(pairs) for shares in zip(*pairs))
+            print(f"* {name}, {mode}: {of_mode:.1f} % of {len(pairs)}, sync {of_sync:.1f} %: {points:+.1f} points, "
                   f"95 % interval of the difference on the same tasks {points - half:+.1f} to {points + half:+.1f}: {verdict}.")
     print("\n## What is wrong with the runs that are wrong\n\nThe first that holds: it did not end; a call with other arguments, or of another tool, in place of "
           "one that was to be made; a call missing; one too many; one too early; all calls right and the answer not.\n")
