@@ -1,38 +1,50 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Checks that README.md says of the results what their page says.
+"""Checks that other files say of the results what the results' pages say.
 
 usage: lint_results.py CHECKOUT
 
-The table rows between the lines BEGIN and END of README.md must be rows of docs/results.md, to the
-letter.
+In each file of QUOTING, table rows between a line `<!-- rows of PAGE -->` and `<!-- end of rows -->`
+must be rows of that page, to the letter.
 """
 
 import pathlib
+import re
 import sys
 
-BEGIN, END = "<!-- rows of docs/results.md -->", "<!-- end of rows -->"
+QUOTING = ("README.md", "models/README.md")
+BEGIN, END = "<!-- rows of {} -->", "<!-- end of rows -->"
+BLOCK = re.compile(BEGIN.format(r"(\S+)") + r"\n((?:(?!<!--).)*)" + END, re.DOTALL)
 
 
 def rows(text):
     return [line for line in text.splitlines() if line.startswith("|") and not line.startswith("|--")]
 
 
-def complaints(readme, page):
-    """What is wrong with README.md, one line each."""
-    parts = readme.split(BEGIN)
-    if len(parts) != 2 or END not in parts[1]:
-        return [f"README.md needs {BEGIN} and {END} once each"]
-    quoted = rows(parts[1].split(END)[0])
-    if len(quoted) < 2:
-        return ["README.md quotes no row of docs/results.md"]
-    there = set(rows(page))
-    return [f"README.md has a row that docs/results.md has not: {row}" for row in quoted if row not in there]
+def complaints(name, text, read):
+    """What is wrong with the text of the file `name`, one line each. `read`: path of a page -> its text, None if there is none."""
+    blocks = BLOCK.findall(text)
+    if not blocks or text.count(BEGIN.split("{}", maxsplit=1)[0]) != len(blocks) or text.count(END) != len(blocks):
+        return [f"{name} needs pairs of {BEGIN.format('PAGE')} and {END}, at least one"]
+    found = []
+    for path, block in blocks:
+        page, quoted = read(path), rows(block)
+        if page is None:
+            found.append(f"{name} quotes {path}, which is not there")
+        elif len(quoted) < 2:
+            found.append(f"{name} quotes no row of {path}")
+        else:
+            there = set(rows(page))
+            found += [f"{name} has a row that {path} has not: {row}" for row in quoted if row not in there]
+    return found
 
 
 def main(checkout):
-    texts = [(pathlib.Path(checkout) / name).read_text(encoding="utf-8") for name in ("README.md", "docs/results.md")]
-    found = complaints(*texts)
+    def read(path):
+        file = pathlib.Path(checkout) / path
+        return file.read_text(encoding="utf-8") if file.is_file() else None
+
+    found = [line for name in QUOTING for line in complaints(name, read(name) or "", read)]
     print("\n".join(found))
     return 1 if found else 0
 

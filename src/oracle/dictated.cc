@@ -414,11 +414,12 @@ class DictatedTasks {
     return out;
   }
 
-  // Chains of calls side by side. Now and then a call needs the end of another chain too.
+  // Chains of calls side by side. A call that goes on with one often needs the end of others too:
+  // to know when the last of several has come is the hard part.
   void add_chains(Task& task, std::optional<std::size_t> asked_by) {
     const bool is_parallel = random_.chance(0.3);
     const std::size_t same_tool = index();
-    std::optional<std::size_t> other_end;
+    std::vector<std::size_t> ends;  // of the chains before
     int left = random_.between(1, asked_by ? 3 : random_.between(2, 10));
     while (left > 0) {
       int length = is_parallel ? 1 : random_.between(1, std::min(left, 4));
@@ -432,14 +433,20 @@ class DictatedTasks {
         // Two calls that are the same could not be told apart.
         const auto [at, is_new] = codes_.insert(format_call(one.tool, arguments_of(one)));
         if (!is_new) continue;
-        if (previous) one.after.push_back(*previous);
-        if (previous && other_end && random_.chance(0.1)) one.after.push_back(*other_end);
-        std::ranges::sort(one.after);
+        if (previous) {
+          one.after.push_back(*previous);
+          for (double more = 0.6; !ends.empty() && random_.chance(more); more /= 2) {
+            one.after.push_back(random_.pick(ends));
+          }
+          std::ranges::sort(one.after);
+          const auto repeated = std::ranges::unique(one.after);
+          one.after.erase(repeated.begin(), repeated.end());
+        }
         one.asked_by = asked_by;
         previous = task.calls.size();
         task.calls.push_back(std::move(one));
       }
-      if (previous) other_end = previous;
+      if (previous) ends.push_back(*previous);
     }
   }
 
