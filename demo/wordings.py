@@ -32,11 +32,11 @@ def wording(rng):
 
 def is_right(run):
     calls = {call["name"]: call for call in run["calls"]}
-    if len(run["calls"]) != 5 or set(calls) != {*GIVEN, "checksum"} or run["finish_reason"] != "stop":
+    if sorted(call["name"] for call in run["calls"]) != sorted([*GIVEN, "checksum"]) or run["finish_reason"] != "stop":
         return False
     expected = {**GIVEN, "checksum": calls["largest_file"]["result"]}
     lines = run["answer"].splitlines()
-    return len(lines) == 5 and all(
+    return len(lines) == len(expected) and all(
         list(call["arguments"].values()) == [expected[name]] and call["outcome"] == "returned"
         and any(line.endswith(": " + call["result"]) for line in lines)
         for name, call in calls.items())
@@ -54,8 +54,9 @@ def main(seed, count):
         runs = {run["mode"]: is_right(run) for run in json.loads(done.stdout)["runs"]}
         for mode, it_is in runs.items():
             right[mode] = right.get(mode, 0) + it_is
-        in_all += all(runs.values())
-        print("right " if all(runs.values()) else "wrong in " + ", ".join(m for m in runs if not runs[m]), text, sep="  ", flush=True)
+        wrong = [mode for mode, it_is in runs.items() if not it_is]
+        in_all += not wrong
+        print("wrong in " + ", ".join(wrong) if wrong else "right", text, sep="  ", flush=True)
     print(f"of {count}: " + ", ".join(f"{mode} {n}" for mode, n in right.items()) + f", all {in_all}")
 
 

@@ -13,8 +13,12 @@ PAGES = {
 SPEED, ACCURACY = (BEGIN.format(page) for page in PAGES)
 
 
-def found(*lines):
-    return complaints("README.md", "\n".join(["# asynclm", *lines, "| of another page | 7 |"]), PAGES.get)
+def found(*lines, pages=PAGES):
+    return complaints("README.md", "\n".join(["# asynclm", *lines, "| of another page | 7 |"]), pages)
+
+
+def only(path):
+    return {path: PAGES[path]}
 
 
 class LintResults(unittest.TestCase):
@@ -29,15 +33,23 @@ class LintResults(unittest.TestCase):
         self.assertIn("98.4", lines[1])
 
     def test_a_row_of_another_page_is_found(self):
-        self.assertEqual(len(found(ACCURACY, "| tasks | sync |", "| `async` | 1.57 |", END)), 1)
+        lines = found(ACCURACY, "| tasks | sync |", "| `async` | 1.57 |", END, pages=only("docs/accuracy.md"))
+        self.assertEqual(len(lines), 1)
+        self.assertIn("1.57", lines[0])
+
+    def test_a_page_that_is_not_quoted_is_found(self):
+        lines = [ACCURACY, "| tasks | sync |", "| level 1 | 98.3 |", END]
+        self.assertEqual(found(*lines, pages=only("docs/accuracy.md")), [])
+        self.assertIn("docs/results.md", found(*lines)[0])
+        self.assertTrue(found(*lines, *lines, pages=only("docs/accuracy.md")))
 
     def test_a_page_that_is_not_there_is_found(self):
         self.assertIn("docs/none.md", found(BEGIN.format("docs/none.md"), "| a |", "| b |", END)[0])
 
     def test_nothing_quoted_is_no_success(self):
         self.assertTrue(found())
-        self.assertTrue(found(SPEED, END))
-        self.assertTrue(found(SPEED))
+        self.assertTrue(found(SPEED, END, pages=only("docs/results.md")))
+        self.assertTrue(found(SPEED, pages=only("docs/results.md")))
         self.assertTrue(found(SPEED, "| | sync |", "| `async` | 1.57 |", ACCURACY, "| tasks | sync |", "| level 1 | 98.3 |", END))
 
 
