@@ -69,12 +69,14 @@ DATA = {
     "more5": DataSet(5, 18000, 715, 1600),
     "more6": DataSet(6, 8000, 716, 3000),
     "third1": DataSet(1, 1800, 811, 1600),
-    "third2": DataSet(2, 17600, 812, 1600, modes=OFTEN_ASYNC),
+    "third2": DataSet(2, 14000, 812, 1600, modes=OFTEN_ASYNC),
     "third3": DataSet(3, 24000, 813, 1600, modes=OFTEN_ASYNC),
-    "third4": DataSet(4, 28700, 814, 1600),
+    "third4": DataSet(4, 21500, 814, 1600),
     "third5": DataSet(5, 21000, 815, 1600),
-    "third6": DataSet(6, 10100, 816, 3000),
+    "third6": DataSet(6, 8000, 816, 3000),
     "third7": DataSet(7, 8300, 817, 1600, modes="async=40,async+=60"),
+    "third8": DataSet(8, 5000, 818, 2000, modes="async=60,async+=10,sync=5,sync-parallel=25"),
+    "third9": DataSet(9, 7000, 819, 1600, modes=OFTEN_ASYNC),
     **{f"valid{level}": DataSet(level, 100, level + 7, 1600, split="validation") for level in (3, 4, 5, 6)},
 }
 VALIDATION = [name for name, what in DATA.items() if what.split == "validation"]
@@ -83,7 +85,7 @@ VALIDATION = [name for name, what in DATA.items() if what.split == "validation"]
 # out is forgotten. Nothing is seen more than about once.
 FIRST = ((("easy",), 2.5), (tuple(f"mixed{level}" for level in range(1, 7)), 45.0))
 SECOND = ((tuple(f"more{level}" for level in range(1, 7)), 45.0),)
-THIRD = ((tuple(f"third{level}" for level in range(1, 8)), 75.0),)
+THIRD = ((tuple(f"third{level}" for level in range(1, 10)), 75.0),)
 
 
 def millions(stages):

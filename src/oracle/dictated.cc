@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <format>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -44,19 +45,29 @@ struct TypedParameter {
 
 class DictatedTasks {
  public:
-  DictatedTasks(const WordList& words, Random& random) : words_(words), random_(random) {}
+  DictatedTasks(const WordList& words, Random& random, DictatedLists lists)
+      : words_(words), random_(random), is_terse_(lists == DictatedLists::long_and_terse) {}
 
   TaskSequence sequence() {
     // Many tool lists are of a few programs whose every tool says what it belongs to.
-    const bool is_long = random_.chance(0.35);
+    const bool is_long = !is_terse_ && random_.chance(0.35);
     if (is_long) belongs_ = sentence(30) + " ";
-    const int tools = is_long ? random_.between(4, 10) : random_.between(1, random_.between(1, 8));
+    const int tools = is_terse_ ? random_.between(3, 7)
+                      : is_long ? random_.between(4, 10)
+                                : random_.between(1, random_.between(1, 8));
     while (std::ssize(out_.tools) < tools) add_tool();
-    const int turns = random_.chance(0.65) ? 1 : random_.between(2, 3);
+    const int turns = random_.chance(is_terse_ ? 0.85 : 0.65) ? 1 : random_.between(2, 3);
     for (int i = 0; i < turns; ++i) out_.tasks.push_back(task());
+    // Chain by chain, as people write (and a call may stand right behind the one that it needs),
+    // or mixed.
+    const bool is_as_made = is_terse_ && random_.chance(0.6);
     write_cheat_sheet(out_, [&](const Task& task) {
       std::vector<double> ranks(task.calls.size());
-      std::ranges::generate(ranks, [&] { return random_.uniform(); });
+      if (is_as_made) {
+        std::iota(ranks.begin(), ranks.end(), 0.0);
+      } else {
+        std::ranges::generate(ranks, [&] { return random_.uniform(); });
+      }
       return ranks;
     });
     return std::move(out_);
@@ -353,7 +364,7 @@ class DictatedTasks {
     if (!is_usable(tool.name, tool_names_)) return;
     tool_names_.push_back(tool.name);
     if (!belongs_.empty() && random_.chance(0.2)) belongs_ = sentence(30) + " ";
-    tool.description = belongs_ + sentence(random_.chance(0.3) ? 30 : 10);
+    tool.description = belongs_ + sentence(is_terse_ ? 4 : random_.chance(0.3) ? 30 : 10);
     tool.estimate = std::chrono::milliseconds(static_cast<int>(random_.log_uniform(10, 1000)));
     Json properties = Json::object();
     Json required = Json::array();
@@ -361,7 +372,7 @@ class DictatedTasks {
     std::vector<string> siblings;
     const string shared = random_.chance(0.2) ? word() + "_" : "";  // travel_from, travel_to, …
     const int fewest = random_.chance(0.1) && !out_.tools.empty() ? 0 : 1;
-    for (int i = random_.between(fewest, random_.between(1, 6)); i > 0; --i) {
+    for (int i = random_.between(fewest, random_.between(1, is_terse_ ? 2 : 6)); i > 0; --i) {
       // Programs that belong together also share parameters.
       TypedParameter parameter =
           !known_.empty() && random_.chance(0.25)
@@ -387,7 +398,7 @@ class DictatedTasks {
     if (random_.chance(0.1)) return "None";
     if (random_.chance(0.15)) return "ok";
     Json out = Json::object();
-    for (int i = random_.between(1, random_.between(1, 5)); i > 0; --i) {
+    for (int i = random_.between(1, random_.between(1, is_terse_ ? 2 : 5)); i > 0; --i) {
       out[name(2)] = value(argument_type());
     }
     return out.dump();
@@ -417,10 +428,12 @@ class DictatedTasks {
   // Chains of calls side by side. A call that goes on with one often needs the end of others too:
   // to know when the last of several has come is the hard part.
   void add_chains(Task& task, std::optional<std::size_t> asked_by) {
-    const bool is_parallel = random_.chance(0.3);
+    const bool is_parallel = !is_terse_ && random_.chance(0.3);
     const std::size_t same_tool = index();
     std::vector<std::size_t> ends;  // of the chains before
-    int left = random_.between(1, asked_by ? 3 : random_.between(2, 10));
+    int left = asked_by    ? random_.between(1, 3)
+               : is_terse_ ? random_.between(4, 11)
+                           : random_.between(1, random_.between(2, 10));
     while (left > 0) {
       int length = is_parallel ? 1 : random_.between(1, std::min(left, 4));
       left -= length;
@@ -455,11 +468,11 @@ class DictatedTasks {
   Task task() {
     Task out;
     add_chains(out, std::nullopt);
-    const int texts = random_.chance(0.4) ? 3 : 1;
+    const int texts = !is_terse_ && random_.chance(0.4) ? 3 : 1;
     for (int i = 1; i <= texts; ++i) {
       if (i > 1) out.user += "\n";
       if (texts > 1) out.user += std::format("Task {}: ", i);
-      out.user += sentence(random_.between(5, 25));
+      out.user += sentence(is_terse_ ? 6 : random_.between(5, 25));
     }
     for (int i = random_.chance(0.15) ? random_.between(1, 2) : 0; i > 0; --i) {
       Time at = from_ms(random_.log_uniform(30, 800));
@@ -472,6 +485,7 @@ class DictatedTasks {
 
   const WordList& words_;
   Random& random_;
+  bool is_terse_;
   TaskSequence out_;
   std::vector<std::vector<TypedParameter>> parameters_;  // of the tools
   string belongs_;  // the beginning of descriptions, if they have one
@@ -484,8 +498,8 @@ class DictatedTasks {
 
 }  // namespace
 
-TaskSequence make_dictated_tasks(const WordList& words, Random& random) {
-  return DictatedTasks(words, random).sequence();
+TaskSequence make_dictated_tasks(const WordList& words, Random& random, DictatedLists lists) {
+  return DictatedTasks(words, random, lists).sequence();
 }
 
 }  // namespace asynclm

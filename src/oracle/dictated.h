@@ -4,12 +4,20 @@
 // from them is to follow such a list exactly, whatever stands in it.
 #pragma once
 
+#include <cstdint>
+
 #include "base/random.h"
 #include "oracle/synthetic.h"
 #include "oracle/task.h"
 
 namespace asynclm {
 
-[[nodiscard]] TaskSequence make_dictated_tasks(const WordList& words, Random& random);
+enum class DictatedLists : std::uint8_t {
+  varied,         // as prompts of real programs are: long descriptions, lists of any length
+  long_and_terse  // mostly decisions: many calls that come after others, few words around them
+};
+
+[[nodiscard]] TaskSequence make_dictated_tasks(const WordList& words, Random& random,
+                                               DictatedLists lists);
 
 }  // namespace asynclm

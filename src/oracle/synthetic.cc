@@ -82,7 +82,10 @@ string upper_case(string text) {
 class Generator {
  public:
   Generator(const WordList& words, int level, Random& random)
-      : words_(words), level_(level), random_(random) {}
+      : words_(words),
+        level_(level == kDataFlowLevel ? 4 : level),
+        hands_on_parts_(level == kDataFlowLevel),
+        random_(random) {}
 
   TaskSequence sequence() {
     const int count = level_ == 4 ? random_.between(3, 6)
@@ -368,7 +371,9 @@ class Generator {
     // Mostly each tool once: which tool is meant a second time stands in the conversation, and
     // nothing is learned of the tool list.
     const auto next_tool = [&]() -> const Tool& {
-      if (unasked_.empty() || random_.chance(0.12)) return random_.pick(tools_);
+      if (unasked_.empty() || random_.chance(hands_on_parts_ ? 0.25 : 0.12)) {
+        return random_.pick(tools_);
+      }
       const size_t tool = unasked_.back();
       unasked_.pop_back();
       return tools_[tool];
@@ -662,7 +667,8 @@ class Generator {
     const Tool& previous = tool_of(task.calls[from]);
     // The earlier call now has to return what the later one takes. Some fail all the same.
     task.calls[from].result = result(previous, false, &next.parameters.front());
-    if (task.calls[from].result.outcome == Outcome::returned && random_.chance(0.15)) {
+    if (task.calls[from].result.outcome == Outcome::returned &&
+        random_.chance(hands_on_parts_ ? 0.6 : 0.15)) {
       return chained_part(task, next, from);
     }
     const std::array<string, 5> references = {"the result", "the result", "its result", "it",
@@ -681,11 +687,12 @@ class Generator {
   // ", then compute the hash of the name of the result": of a result with several values, one.
   string chained_part(Task& task, const Tool& next, std::size_t from) {
     const ValueKind kind = next.parameters.front().kind;
-    const std::size_t wanted = random_.next() % 2;
+    const std::uint64_t parts = hands_on_parts_ ? random_.between(2, 4) : 2;
+    const std::uint64_t wanted = random_.next() % parts;
     Json result = Json::object();
     string key;
     Json part;
-    for (std::size_t i = 0; i < 2; ++i) {
+    for (std::uint64_t i = 0; i < parts; ++i) {
       string one = word(kTextParameters, 0.5);
       while (result.contains(one)) one = words_.pick(random_);
       result[one] = value(i == wanted || random_.chance(0.5) ? kind : value_kind());
@@ -741,6 +748,7 @@ class Generator {
 
   const WordList& words_;
   int level_;
+  bool hands_on_parts_;  // of results with several values, far more than at other levels
   Random& random_;
   std::vector<Tool> tools_;
   std::unordered_set<string> used_;
@@ -839,7 +847,10 @@ string WordList::pick_piece(Random& random) const {
 }
 
 TaskSequence make_tasks(const WordList& words, int level, Random& random) {
-  if (level == 6) return make_dictated_tasks(words, random);
+  if (level == kDictatedLevel) return make_dictated_tasks(words, random, DictatedLists::varied);
+  if (level == kLongListsLevel) {
+    return make_dictated_tasks(words, random, DictatedLists::long_and_terse);
+  }
   return Generator(words, level, random).sequence();
 }
 

@@ -63,8 +63,11 @@ class WordList {
 // withdrawal), wants failed calls tried again, or asks for what no tool does; 6: the calls stand in
 // the prompt (oracle/dictated.h); 7: as 5, and tools tell parts of results while they run, calls
 // come after others whose results they do not take, and the user wants to hear of all results
-// together, or of one of two first.
-inline constexpr int kLevels = 7;
+// together, or of one of two first; 8: as 6, with few words around lists of many calls, most of
+// which come after others; 9: as 4, and of most results that a call takes, it takes one of several
+// values.
+inline constexpr int kLevels = 9;
+inline constexpr int kDictatedLevel = 6, kLongListsLevel = 8, kDataFlowLevel = 9;
 
 [[nodiscard]] TaskSequence make_tasks(const WordList& words, int level, Random& random);
 

@@ -108,7 +108,7 @@ TEST(Synthetic, CallsComeAfterThoseTheyTakeResultsOf) {
           }
         }
         // At levels 5 and 7 one may be tried again, one be impossible, and two be asked for later.
-        constexpr std::array kMost = {0U, 1U, 5U, 5U, 5U, 9U, 16U, 9U};
+        constexpr std::array kMost = {0U, 1U, 5U, 5U, 5U, 9U, 16U, 9U, 17U, 5U};
         EXPECT_LE(task.calls.size(), kMost[static_cast<std::size_t>(level)]);
         EXPECT_TRUE(level >= 5 || task.interruptions.empty());
       }
@@ -120,7 +120,57 @@ TEST(Synthetic, CallsComeAfterThoseTheyTakeResultsOf) {
   EXPECT_GT(parts, 50);
 }
 
-TEST(Synthetic, TheLastLevelHasOrderPartsAndWishesWhenToBeTold) {
+TEST(Synthetic, LongListsHaveManyCallsThatComeAfterOthersAndFewWords) {
+  const WordList list = test_words(Split::train);
+  const auto count = [&](int level) {
+    Random random(1);
+    std::size_t calls = 0, later = 0, tasks = 0, characters = 0;
+    for (int i = 0; i < 200; ++i) {
+      const TaskSequence sequence = make_tasks(list, level, random);
+      for (const ToolSpec& tool : sequence.tools) characters += tool.description.size();
+      for (const Task& task : sequence.tasks) {
+        ++tasks;
+        characters += task.user.size();
+        calls += task.calls.size();
+        for (const TaskCall& call : task.calls) later += call.after.empty() ? 0 : 1;
+      }
+    }
+    const auto share = [](std::size_t a, std::size_t b) {
+      return static_cast<double>(a) / static_cast<double>(b);
+    };
+    return std::array{share(calls, tasks), share(later, calls), share(characters, calls)};
+  };
+  const auto varied = count(kDictatedLevel), terse = count(kLongListsLevel);
+  EXPECT_GT(terse[0], 1.5 * varied[0]) << "calls of a task";
+  EXPECT_GT(terse[1], 0.4);
+  EXPECT_GT(terse[1], varied[1]) << "calls after others";
+  EXPECT_LT(terse[2], varied[2] / 2) << "characters of a call";
+}
+
+TEST(Synthetic, DataFlowTakesOneOfSeveralValues) {
+  const WordList list = test_words(Split::train);
+  Random random(1);
+  int whole = 0, part = 0;
+  std::set<std::size_t> sizes;
+  for (int i = 0; i < 200; ++i) {
+    for (const Task& task : make_tasks(list, kDataFlowLevel, random).tasks) {
+      for (const TaskCall& call : task.calls) {
+        for (const TaskArgument& argument : call.arguments) {
+          if (!argument.from) continue;
+          ++(argument.path.empty() ? whole : part);
+          if (argument.path.empty()) continue;
+          const Json result = Json::parse(task.calls[*argument.from].result.text);
+          sizes.insert(result.size());
+          EXPECT_EQ(result.at(argument.path.substr(1)), argument.value);
+        }
+      }
+    }
+  }
+  EXPECT_GT(part, whole);
+  EXPECT_EQ(sizes, (std::set<std::size_t>{2, 3, 4}));
+}
+
+TEST(Synthetic, LevelSevenHasOrderPartsAndWishesWhenToBeTold) {
   const WordList list = test_words(Split::train);
   Random random(1);
   int tasks = 0, ordered = 0, in_parts = 0, together = 0, first = 0;
