@@ -16,8 +16,8 @@ INTRO = """# Accuracy of the models
 Our version of the paper's Table 1: how often calls are right in each mode. This page is written by `docs/accuracy.py`; to make it again:
 ```
 A="--model MODEL --threads 1 --mode sync,sync-parallel,async,async+ --json"
-for l in 1 2 3 4 5 7; do ./dev asynclm eval --tasks TASKS --level $l --max-tokens 1500 $A > level$l.json; done
-./dev asynclm eval --tasks TASKS --level 6 --ctx 4096 --max-tokens 1500 $A > level6.json
+for l in 1 2 3 4 9 5 7; do ./dev asynclm eval --tasks TASKS --level $l --max-tokens 1500 $A > level$l.json; done
+for l in 6 8; do ./dev asynclm eval --tasks TASKS --level $l --ctx 4096 --max-tokens 1500 $A > level$l.json; done
 for f in parallel:parallel_400_mixed v3_multi_step_parallel:multi_step_parallel_200; do
   n=${f%%:*}
   T="--traces DATA/$n.jsonl --only DATA/eval_sets.json#/split/eval_600/${f##*:} --only-called --tasks RECORDED --ctx 4096 --max-tokens 2000"
@@ -26,7 +26,7 @@ for f in parallel:parallel_400_mixed v3_multi_step_parallel:multi_step_parallel_
 done
 python3 docs/accuracy.py NAME=level1.json … > docs/accuracy.md
 ```
-`MODEL` is one of the files of `models/`; *default* is `asynclm-nano.gguf` (version 9), *default 8* its version before (in the history of that file), *cheat-sheet* `asynclm-nano-cheat-sheet.gguf` (`models/README.md`). What `./dev train nano` makes from nothing is in `train/README.md`. The cheat-sheet model knows level 6 only. `DATA` holds recorded calls of the Berkeley Function Calling Leaderboard as JSON lines (`src/oracle/traces.h`).
+`MODEL` is one of the files of `models/`; *default* is `asynclm-nano.gguf` (version 10), *default 9* its version before (in the history of that file), *cheat-sheet* `asynclm-nano-cheat-sheet.gguf` (`models/README.md`). What `./dev train nano` makes from nothing is in `train/README.md`. The cheat-sheet model was trained on level 6 only. `DATA` holds recorded calls of the Berkeley Function Calling Leaderboard as JSON lines (`src/oracle/traces.h`).
 
 The real engine decodes, greedily; tools take virtual time, so the same command prints the same. *Calls* are right whose name and arguments are those of an expected call (for recorded calls: one of the accepted values); a wrong call also counts as one too many. *Runs* are right with all calls right, none before what it needs, no result used before it came, the answer right, and an end. A call that the user had withdrawn before it was made is one too many. Of a conversation the first task is run. At the levels, functions and the words of values were never seen in training; parameters are partly of common names ("path").
 """
@@ -38,6 +38,8 @@ LEVELS = {
     5: "level 5: the user interrupts, corrects, withdraws",
     6: "level 6: the calls stand in the prompt",
     7: "level 7: as level 5, with parts of results, an order, and wishes when to be told",
+    8: "level 8: as level 6, with long lists and few words",
+    9: "level 9: as level 4, with results of several values",
 }
 
 

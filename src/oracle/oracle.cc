@@ -13,6 +13,21 @@
 #include "cml/writer.h"
 
 namespace asynclm {
+namespace {
+
+// "swept", and where the call takes one of a result's values: "swept_city".
+std::string name_of(const TaskCall& call) {
+  constexpr std::size_t kRoom = kMaxIdentifier - 4;  // for a number behind it
+  std::string name = call.label;
+  for (const TaskArgument& argument : call.arguments) {
+    const std::string part = argument.path.substr(argument.path.rfind('.') + 1);
+    if (!argument.from || argument.path.empty() || !is_identifier(part)) continue;
+    if (name.size() + 1 + part.size() <= kRoom) name += "_" + part;
+  }
+  return name;
+}
+
+}  // namespace
 
 std::string numbered_id(std::uint32_t number) {
   std::string id;
@@ -109,7 +124,7 @@ std::vector<PlannedCall> plan(const Task& task, const std::vector<ToolSpec>& too
       arguments[argument.name] = argument.value.is_null() ? Json("") : argument.value;
     }
     planned.needs = needs_of(call);
-    const auto tokens = vocabulary.encode(call.label).size() +
+    const auto tokens = vocabulary.encode(name_of(call)).size() +
                         vocabulary.encode(format_call(call.tool, arguments)).size() + kMarkers;
     planned.write = per_token * static_cast<std::int64_t>(tokens);
     const auto tool = std::ranges::find(tools, call.tool, &ToolSpec::name);
@@ -326,15 +341,17 @@ void Oracle::write_call(const Session& session, std::size_t index) {
 }
 
 // The id names what is asked for: a small model first finds the next thing to do, and writes it
-// down, and then the tool that does it; both at once it does not learn. Names that are taken get a
+// down, and then the tool that does it; both at once it does not learn. Nor does it learn to find
+// which of a result's values is meant and where it stands at once. Names that are taken get a
 // number.
 std::string Oracle::new_id(const Session& session, const TaskCall& call) const {
   if (call.label.empty()) return numbered_id(static_cast<CallKey>(session.calls().size()));
   const auto is_taken = [&](const std::string& id) {
     return is_reserved_id(id) || std::ranges::contains(session.calls(), id, &CallRecord::id);
   };
-  std::string id = call.label;
-  for (int number = 2; is_taken(id); ++number) id = call.label + std::to_string(number);
+  const std::string name = name_of(call);
+  std::string id = name;
+  for (int number = 2; is_taken(id); ++number) id = name + std::to_string(number);
   return id;
 }
 

@@ -82,6 +82,27 @@ TEST(Oracle, CallsAreNamedByWhatTheUserAsksFor) {
   EXPECT_TRUE(out.calls[2].rejected) << "the mistake";
 }
 
+TEST(Oracle, AnIdSaysWhichOfAResultsValuesTheCallTakes) {
+  const auto id_with = [](std::string label, std::string path) {
+    Task task = {.user = "do it",
+                 .calls = {make_call("f", "1", 10, R"({"n": {"m": "seven"}})"),
+                           make_call("g", "seven", 10, "two")},
+                 .say = {}};
+    task.calls[0].label = "file";
+    task.calls[1].label = std::move(label);
+    task.calls[1].arguments[0].from = 0;
+    task.calls[1].arguments[0].path = std::move(path);
+    const OracleRun out = run(Mode::sync, kTools, task, Policy::as_written);
+    return out.calls.size() == 2 ? out.calls[1].id : "";
+  };
+  EXPECT_EQ(id_with("size", ".n"), "size_n");
+  EXPECT_EQ(id_with("size", ".n.m"), "size_m");
+  EXPECT_EQ(id_with("size", ".n[0]"), "size") << "no name";
+  EXPECT_EQ(id_with("", ".n"), "b");
+  const std::string longest(60, 'a');
+  EXPECT_EQ(id_with(longest, ".n"), longest) << "an id has 64 bytes";
+}
+
 TEST(Oracle, AsWrittenKeepsTheUsersOrder) {
   for (const Mode mode : kTaughtModes) {
     const OracleRun out = run(mode, kTools, two_calls(), Policy::as_written);
