@@ -79,17 +79,69 @@ string upper_case(string text) {
   return text;
 }
 
+// What the tasks of a level have. Shares are of 0 to 1.
+struct Traits {
+  bool is_single = false;  // a task is one call with one argument; each tool has its task
+  bool is_dense = false;   // many tools and calls
+
+  // That come again.
+  double verbs = 0.2;    // of tools
+  double values = 0.12;  // of arguments
+  double folders = 0;    // of paths
+  double tools = 0.12;   // of calls, while others have never been asked for
+
+  double texts = 0, only_texts = 0;  // to be written beside calls, or alone
+  double failures = 0, mistakes = 0;
+
+  double chained = 0;   // calls that go on with the one before
+  double ordered = 0;   // of these, not with its result but after it
+  double parts = 0.15;  // of the others, with one of several values of its result
+  int most_values = 2;  // of such a result
+
+  bool is_interrupted = false;  // the user speaks again, asks for a retry, or for what no tool does
+  bool has_wishes = false;      // when to be told; and tools tell parts of their results
+};
+
+constexpr Traits traits_of(int level) {
+  Traits out;
+  out.is_single = level == 1;
+  if (level >= 2) {
+    out.texts = 0.2;
+    out.only_texts = 0.03;
+  }
+  if (level >= 3) {
+    out.failures = 0.08;
+    out.mistakes = 0.05;
+    out.chained = 0.35;
+  }
+  if (level == 4 || level == kDataFlowLevel) {
+    out.is_dense = true;
+    out.verbs = 0.4;
+    out.values = 0.3;
+    out.folders = 0.15;
+    out.chained = 0.5;
+  }
+  if (level == kDataFlowLevel) {
+    out.tools = 0.25;
+    out.parts = 0.6;
+    out.most_values = 4;
+  }
+  out.is_interrupted = level == 5 || level == 7;
+  if (level == 7) {
+    out.has_wishes = true;
+    out.ordered = 0.4;
+  }
+  return out;
+}
+
 class Generator {
  public:
   Generator(const WordList& words, int level, Random& random)
-      : words_(words),
-        level_(level == kDataFlowLevel ? 4 : level),
-        hands_on_parts_(level == kDataFlowLevel),
-        random_(random) {}
+      : words_(words), level_(traits_of(level)), random_(random) {}
 
   TaskSequence sequence() {
-    const int count = level_ == 4 ? random_.between(3, 6)
-                                  : std::max(random_.between(1, 6), random_.between(1, 6));
+    const int count = level_.is_dense ? random_.between(3, 6)
+                                      : std::max(random_.between(1, 6), random_.between(1, 6));
     while (static_cast<int>(tools_.size()) < count) add_tool();
     TaskSequence result;
     for (const Tool& tool : tools_) result.tools.push_back(spec(tool));
@@ -97,12 +149,15 @@ class Generator {
     std::iota(unasked_.begin(), unasked_.end(), size_t{0});
     random_.shuffle(std::span(unasked_));
     // Several tasks over one list: more choices of a tool for the same prompt.
-    const int tasks = level_ == 1 ? count + random_.between(0, 2) : random_.between(1, 3);
+    const int tasks = level_.is_single ? count + random_.between(0, 2) : random_.between(1, 3);
     for (int i = 0; i < tasks; ++i) result.tasks.push_back(task());
     return result;
   }
 
  private:
+  // Draws only where it may: a level that has no such thing is the same as before there was one.
+  bool happens(double share) { return share > 0 && random_.chance(share); }
+
   // --- names and values ---
 
   template <class Common>
@@ -123,9 +178,9 @@ class Generator {
         return words_.pick(random_) + " " + words_.pick(random_);
       case ValueKind::path: {
         string path = words_.pick(random_);
-        for (int i = random_.between(0, level_ == 4 ? 2 : 1); i > 0; --i) {
+        for (int i = random_.between(0, level_.is_dense ? 2 : 1); i > 0; --i) {
           // A folder often has the name of what is in it.
-          const bool repeats = level_ == 4 && random_.chance(0.15);
+          const bool repeats = happens(level_.folders);
           path += "/" + (repeats ? path.substr(path.rfind('/') + 1) : words_.pick(random_));
         }
         if (random_.chance(0.6)) path += "." + string(random_.pick(kExtensions));
@@ -149,8 +204,7 @@ class Generator {
 
   // People ask several things about one file: now and then an earlier value comes again.
   Json argument_value(const Task& task, const Tool& tool, ValueKind kind) {
-    if (random_.chance(level_ == 4 ? 0.3 : 0.12) &&
-        !std::ranges::contains(task.calls, tool.name, &TaskCall::tool)) {
+    if (happens(level_.values) && !std::ranges::contains(task.calls, tool.name, &TaskCall::tool)) {
       for (const auto& [said_kind, said] : said_) {
         if (said_kind == kind) return said;
       }
@@ -194,9 +248,8 @@ class Generator {
   void add_tool() {
     Tool tool;
     // Tools that share a verb are told apart by the rest.
-    tool.verb = !tools_.empty() && random_.chance(level_ == 4 ? 0.4 : 0.2)
-                    ? random_.pick(tools_).verb
-                    : word(kCommonVerbs, 0.4);
+    tool.verb = !tools_.empty() && happens(level_.verbs) ? random_.pick(tools_).verb
+                                                         : word(kCommonVerbs, 0.4);
     tool.noun = word(kCommonNouns, 0.3);
     if (random_.chance(0.25)) {
       tool.noun = word(kAdjectives, 0.6) + " " + tool.noun;
@@ -229,7 +282,7 @@ class Generator {
     if (words_.split() != Split::train && is_common) return;
     if (!used_.insert(tool.name).second || !used_.insert(tool.noun).second) return;
 
-    const int parameters = level_ == 1 || random_.chance(0.85) ? 1 : 2;
+    const int parameters = level_.is_single || random_.chance(0.85) ? 1 : 2;
     std::unordered_set<string> names;
     while (static_cast<int>(tool.parameters.size()) < parameters) {
       const ValueKind kind = value_kind();
@@ -287,7 +340,7 @@ class Generator {
   // --- what tools return ---
 
   CallResult result(const Tool& tool, bool must_succeed, const Parameter* feeds) {
-    if (!must_succeed && level_ >= 3 && random_.chance(0.08)) return failure();
+    if (!must_succeed && happens(level_.failures)) return failure();
     const ValueKind kind = feeds ? feeds->kind : tool.result;
     const Json v = value(kind);
     string text = v.is_string() ? v.get<string>() : v.dump();
@@ -356,24 +409,22 @@ class Generator {
 
   Task task() {
     Task out;
-    if (level_ >= 2 && random_.chance(0.03)) {
+    if (happens(level_.only_texts)) {
       out.say = phrase();
       out.user = std::format("{}rite: {}{}", random_.chance(0.5) ? "W" : "Please w", out.say,
                              random_.chance(0.5) ? "." : "");
       return out;
     }
     said_.clear();
-    int calls = level_ == 1   ? 1
-                : level_ == 4 ? random_.between(2, 5)
-                              : random_.between(1, random_.chance(0.5) ? 5 : 3);
+    int calls = level_.is_single  ? 1
+                : level_.is_dense ? random_.between(2, 5)
+                                  : random_.between(1, random_.chance(0.5) ? 5 : 3);
     // Calls that differ in nothing but a value are few in life.
     calls = std::min(calls, static_cast<int>(tools_.size()) + 1);
     // Mostly each tool once: which tool is meant a second time stands in the conversation, and
     // nothing is learned of the tool list.
     const auto next_tool = [&]() -> const Tool& {
-      if (unasked_.empty() || random_.chance(hands_on_parts_ ? 0.25 : 0.12)) {
-        return random_.pick(tools_);
-      }
+      if (unasked_.empty() || happens(level_.tools)) return random_.pick(tools_);
       const size_t tool = unasked_.back();
       unasked_.pop_back();
       return tools_[tool];
@@ -383,26 +434,26 @@ class Generator {
       const Tool& tool = next_tool();
       string part = clause(out, tool, std::nullopt, nullptr);
       --calls;
-      while (calls > 0 && level_ >= 3 && random_.chance(level_ == 4 ? 0.5 : 0.35)) {
+      while (calls > 0 && happens(level_.chained)) {
         const Tool& next = next_tool();
-        part += level_ >= 7 && random_.chance(0.4) ? ordered(out, next) : chained(out, next);
+        part += happens(level_.ordered) ? ordered(out, next) : chained(out, next);
         --calls;
       }
       parts.push_back(std::move(part));
     }
-    if (level_ >= 2 && random_.chance(0.2)) {
+    if (happens(level_.texts)) {
       out.say = phrase();
       constexpr auto kAsk = std::to_array<string_view>(
           {"meanwhile write: ", "also write: ", "while you wait write: ", "say: ", "write: "});
       parts.push_back(string(random_.pick(kAsk)) + out.say);
     }
-    if (level_ >= 5) {
+    if (level_.is_interrupted) {
       if (random_.chance(0.2)) ask_for_retry(out, parts);
       if (random_.chance(0.2)) parts.push_back(impossible(out));
-      if (level_ >= 7) ask_when_to_report(out, parts);
+      if (level_.has_wishes) ask_when_to_report(out, parts);
       for (int i = random_.between(0, 2); i > 0; --i) interrupt(out);
     }
-    if (level_ >= 7) add_result_parts(out);
+    if (level_.has_wishes) add_result_parts(out);
     out.user = join(parts);
     return out;
   }
@@ -618,7 +669,7 @@ class Generator {
     }
     call.duration = duration(tool);
     call.result = result(tool, false, nullptr);
-    if (level_ >= 3 && random_.chance(0.05)) call.mistake = mistake(tool);
+    if (happens(level_.mistakes)) call.mistake = mistake(tool);
     const double style = random_.uniform();
     // As the user names it.
     call.label = style < kHasNoVerb      ? tool.verb + "_" + tool.noun
@@ -667,8 +718,7 @@ class Generator {
     const Tool& previous = tool_of(task.calls[from]);
     // The earlier call now has to return what the later one takes. Some fail all the same.
     task.calls[from].result = result(previous, false, &next.parameters.front());
-    if (task.calls[from].result.outcome == Outcome::returned &&
-        random_.chance(hands_on_parts_ ? 0.6 : 0.15)) {
+    if (task.calls[from].result.outcome == Outcome::returned && happens(level_.parts)) {
       return chained_part(task, next, from);
     }
     const std::array<string, 5> references = {"the result", "the result", "its result", "it",
@@ -687,12 +737,12 @@ class Generator {
   // ", then compute the hash of the name of the result": of a result with several values, one.
   string chained_part(Task& task, const Tool& next, std::size_t from) {
     const ValueKind kind = next.parameters.front().kind;
-    const std::uint64_t parts = hands_on_parts_ ? random_.between(2, 4) : 2;
-    const std::uint64_t wanted = random_.next() % parts;
+    const int values = level_.most_values > 2 ? random_.between(2, level_.most_values) : 2;
+    const auto wanted = static_cast<int>(random_.next() % static_cast<std::uint64_t>(values));
     Json result = Json::object();
     string key;
     Json part;
-    for (std::uint64_t i = 0; i < parts; ++i) {
+    for (int i = 0; i < values; ++i) {
       string one = word(kTextParameters, 0.5);
       while (result.contains(one)) one = words_.pick(random_);
       result[one] = value(i == wanted || random_.chance(0.5) ? kind : value_kind());
@@ -747,8 +797,7 @@ class Generator {
   }
 
   const WordList& words_;
-  int level_;
-  bool hands_on_parts_;  // of results with several values, far more than at other levels
+  Traits level_;
   Random& random_;
   std::vector<Tool> tools_;
   std::unordered_set<string> used_;
