@@ -774,6 +774,10 @@ class Policies(ModelTest):
             self.assertGreaterEqual(float(mean), 1, name)
             if name in ("lpt", "critical-path", "optimal"):
                 self.assertLess(float(over_random), 1, name)
+        report = json.loads(run("bench", "policies", "--tasks", "100", "--json").stdout)
+        self.assertEqual([c["tasks"] for c in report["comparisons"]], [100, 100])
+        told = [(p["name"], f"{p['mean']:.3f}") for c in report["comparisons"] for p in c["policies"]]
+        self.assertEqual(told, [line[:2] for line in lines])
 
     def test_the_teacher_follows_each(self):
         def calls(policy):
@@ -1012,6 +1016,20 @@ class Dataset(ModelTest):
         self.assertGreaterEqual(score["modes"]["async"]["calls"], 4)
         policies = run("bench", "policies", "--traces", traces)
         self.assertIn("2 tasks", policies.stdout)
+        alone = self.file("alone.jsonl", json.dumps({**self.TRACE, "calls": self.TRACE["calls"][:1]}) + "\n")
+        self.assertUsageError(run("bench", "policies", "--traces", alone), "two calls")
+
+    def test_what_the_monitor_costs(self):
+        self.file("one.jsonl", json.dumps(self.TRACE) + "\n")
+        args = ["bench", "monitor", "--data", self.folder.name, "--set", "one", "--model", MODEL]
+        result = run(*args, "--json")
+        self.assertEqual(result.returncode, 0, result)
+        one = json.loads(result.stdout)["sets"]["one"]
+        self.assertEqual((one["samples"], len(one["costs"]), len(one["counts"]), len(one["decoding"])), (1, 2, 8, 4))
+        plain = one["counts"][0]
+        self.assertEqual((plain["features"], plain["calls"], plain["steps"]), ("plain", 2, plain["tokens"]))
+        self.assertIn("decoding a call, both", run(*args).stdout)
+        self.assertUsageError(run(*args, "--set", "none"), "none.jsonl")
 
     def test_what_is_wrong_is_said(self):
         traces = self.file("traces.jsonl", json.dumps(self.TRACE) + "\n")

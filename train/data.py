@@ -17,6 +17,7 @@ class Sequences:
     def __init__(self, tokens, loss, start):
         self.tokens, self.loss, self.start = tokens, loss, start
         self.length = np.diff(start)
+        self.targets = np.add.reduceat(loss, start[:-1], dtype=np.int64)  # tokens of each that count
 
     def __len__(self):
         return len(self.length)
@@ -96,6 +97,17 @@ def cut(lengths, limit, order):
     return batches
 
 
+def deal(lengths, indices, hands, limit):
+    """Sequences for so many processes, which then have about as much to do: the batches of each. The longest first,
+    each to whom has least so far; attention over 2,000 tokens takes about as long as all the rest."""
+    dealt, load = [[] for _ in range(hands)], [0.0] * hands
+    for i in sorted(indices, key=lambda i: -lengths[i]):
+        hand = load.index(min(load))
+        dealt[hand].append(i)
+        load[hand] += lengths[i] * (1 + lengths[i] / 2000)
+    return [cut(lengths, limit, hand[::-1]) for hand in dealt]
+
+
 class Stream:
     """Endless batches over one stage's sequences; `position` is all the state there is."""
 
@@ -121,21 +133,20 @@ class Stream:
         self.batches = self._plan(self.epoch)
 
     def next(self):
+        """The indices of a batch's sequences."""
         if self.skip == len(self.batches):
             self.skip = 0
             self._next_epoch()
-        batch = pad(self.sequences, self.batches[self.skip])
         self.skip += 1
         self.position += 1
-        return batch
+        return self.batches[self.skip - 1]
 
 
 class Batch:
     """Right-padded inputs; `at` are flat positions whose next token `target` counts."""
 
-    def __init__(self, inputs, at, target, n_tokens, sequence):
-        self.inputs, self.at, self.target = inputs, at, target
-        self.n_tokens, self.sequence = n_tokens, sequence
+    def __init__(self, inputs, at, target, sequence):
+        self.inputs, self.at, self.target, self.sequence = inputs, at, target, sequence
 
 
 def pad(sequences, indices):
@@ -149,5 +160,4 @@ def pad(sequences, indices):
     inputs, counted = tokens[:, :-1], loss[:, 1:]
     at = np.flatnonzero(counted)
     return Batch(torch.from_numpy(np.ascontiguousarray(inputs)), torch.from_numpy(at),
-                 torch.from_numpy(np.ascontiguousarray(tokens[:, 1:]).reshape(-1)[at]),
-                 int(sequences.length[indices].sum()), at // (longest - 1))
+                 torch.from_numpy(np.ascontiguousarray(tokens[:, 1:]).reshape(-1)[at]), at // (longest - 1))

@@ -97,6 +97,7 @@ class DataTest(unittest.TestCase):
             self.assertEqual(batch.at.tolist(), [1, 2, 3])
             self.assertEqual(batch.target.tolist(), [7, 8, 10])
             self.assertEqual(batch.sequence.tolist(), [0, 0, 1])
+            self.assertEqual(sequences.targets.tolist(), [2, 1])
             again = data.load(path, folder)  # from the cache
             self.assertTrue((again.tokens == sequences.tokens).all() and (again.loss == sequences.loss).all())
 
@@ -116,10 +117,21 @@ class DataTest(unittest.TestCase):
             stream = data.Stream(sequences, 300, 1)
             taken = sorted(i for batch in stream.batches for i in batch)
             self.assertEqual(taken, list(range(len(sequences))))
-            seen = [stream.next().inputs for _ in range(3 * len(stream.batches))]
+            seen = [stream.next() for _ in range(3 * len(stream.batches))]
             for position in (0, 1, len(seen) // 2, len(seen) - 1):
-                later = data.Stream(sequences, 300, 1, position).next().inputs
-                self.assertTrue(torch.equal(later, seen[position]))
+                later = data.Stream(sequences, 300, 1, position).next()
+                self.assertEqual(later.tolist(), seen[position].tolist())
+
+    def test_what_is_dealt_is_about_as_much_for_each(self):
+        lengths = np.random.default_rng(1).integers(50, 1500, 40)
+        for hands in (1, 2, 3):
+            dealt = data.deal(lengths, range(40), hands, 3000)
+            self.assertEqual(sorted(i for hand in dealt for batch in hand for i in batch), list(range(40)))
+            for batch in (batch for hand in dealt for batch in hand):
+                self.assertLessEqual(lengths[batch].max() * len(batch), 3000)
+            load = [sum(lengths[i] * (1 + lengths[i] / 2000) for batch in hand for i in batch) for hand in dealt]
+            self.assertLess(max(load), 1.1 * min(load))
+        self.assertEqual(data.deal(np.array([7]), [0], 2, 5)[1], [])
 
 
 class RateTest(unittest.TestCase):

@@ -216,13 +216,15 @@ class Trainer:
 
     def train_step(self, budget):
         """One optimizer step over micro-batches of different lengths; returns (loss, tokens)."""
-        stream, batches, tokens = self.streams[self.stage(budget)], [], 0
-        while tokens < self.options["step_tokens"] - self.options["micro_tokens"] // 2:
-            batches.append(stream.next())
-            tokens += batches[-1].n_tokens
-        count = sum(len(b.target) for b in batches)
+        stream, indices, tokens = self.streams[self.stage(budget)], [], 0
+        sequences, limit = stream.sequences, self.options["micro_tokens"]
+        while tokens < self.options["step_tokens"] - limit // 2:
+            indices.extend(stream.next())
+            tokens = int(sequences.length[indices].sum())
+        count = int(sequences.targets[indices].sum())
         total = 0.0
-        for b in batches[self.peers.rank::self.peers.size]:
+        for batch in data.deal(sequences.length, indices, self.peers.size, limit)[self.peers.rank]:
+            b = data.pad(sequences, batch)
             loss = F.cross_entropy(self.logits(b), b.target.to(self.device), reduction="sum") / count
             loss.backward()
             total += float(loss.detach())

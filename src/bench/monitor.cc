@@ -182,11 +182,6 @@ Result<void> decode_block(Engine& engine, SequenceId sequence, Token call,
 
 }  // namespace
 
-Percentiles percentiles(const std::vector<double>& values) {
-  if (values.empty()) return {};
-  return {quantile(values, 0.5), quantile(values, 0.9), quantile(values, 0.99)};
-}
-
 Result<MonitorCosts> measure_costs(const Vocabulary& vocabulary, const std::vector<Trace>& traces) {
   const auto markers = Markers::find(vocabulary);
   if (!markers) return std::unexpected(markers.error());

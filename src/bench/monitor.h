@@ -10,14 +10,10 @@
 #include <asynclm/engine.h>
 #include <asynclm/error.h>
 
+#include "bench/statistics.h"
 #include "oracle/traces.h"
 
 namespace asynclm::bench {
-
-struct Percentiles {
-  double p50 = 0, p90 = 0, p99 = 0;
-};
-[[nodiscard]] Percentiles percentiles(const std::vector<double>& values);
 
 struct MonitorCosts {
   Percentiles compile_us;     // a tool list, for each tool of it

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/random.h"
-#include "bench/monitor.h"
+#include "bench/statistics.h"
 #include "oracle/oracle.h"
 #include "oracle/schedule.h"
 

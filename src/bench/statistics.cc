@@ -9,18 +9,34 @@
 #include "base/random.h"
 
 namespace asynclm::bench {
+namespace {
 
-double quantile(std::vector<double> values, double q) {
+double quantile_of_sorted(const std::vector<double>& values, double q) {
   assert(!values.empty());
-  std::ranges::sort(values);
   const double at = q * static_cast<double>(values.size() - 1);
   const auto below = static_cast<std::size_t>(at);
   const std::size_t above = std::min(below + 1, values.size() - 1);
   return std::lerp(values[below], values[above], at - std::floor(at));
 }
 
-Spread spread(const std::vector<double>& values) {
-  return {quantile(values, 0.1), quantile(values, 0.5), quantile(values, 0.9)};
+}  // namespace
+
+double quantile(std::vector<double> values, double q) {
+  std::ranges::sort(values);
+  return quantile_of_sorted(values, q);
+}
+
+Spread spread(std::vector<double> values) {
+  std::ranges::sort(values);
+  return {quantile_of_sorted(values, 0.1), quantile_of_sorted(values, 0.5),
+          quantile_of_sorted(values, 0.9)};
+}
+
+Percentiles percentiles(std::vector<double> values) {
+  if (values.empty()) return {};
+  std::ranges::sort(values);
+  return {quantile_of_sorted(values, 0.5), quantile_of_sorted(values, 0.9),
+          quantile_of_sorted(values, 0.99)};
 }
 
 Estimate estimate_median(std::span<const double> values, std::uint64_t seed) {

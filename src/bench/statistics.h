@@ -15,7 +15,13 @@ namespace asynclm::bench {
 struct Spread {
   double p10 = 0, p50 = 0, p90 = 0;
 };
-[[nodiscard]] Spread spread(const std::vector<double>& values);
+[[nodiscard]] Spread spread(std::vector<double> values);
+
+// All 0 where there are no values.
+struct Percentiles {
+  double p50 = 0, p90 = 0, p99 = 0;
+};
+[[nodiscard]] Percentiles percentiles(std::vector<double> values);
 
 // A median, and what it would be in 95 of 100 other draws of as many samples (percentile
 // bootstrap).

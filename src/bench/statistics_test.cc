@@ -16,6 +16,11 @@ TEST(Statistics, QuantilesLieBetweenValues) {
   EXPECT_DOUBLE_EQ(s.p10, 10);
   EXPECT_DOUBLE_EQ(s.p50, 50);
   EXPECT_DOUBLE_EQ(s.p90, 90);
+  const Percentiles p = percentiles({100, 0, 50, 25, 75});
+  EXPECT_DOUBLE_EQ(p.p50, 50);
+  EXPECT_DOUBLE_EQ(p.p90, 90);
+  EXPECT_DOUBLE_EQ(p.p99, 99);
+  EXPECT_DOUBLE_EQ(percentiles({}).p99, 0);
 }
 
 TEST(Statistics, AnIntervalIsWideWhereTheValuesAre) {

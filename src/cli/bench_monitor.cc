@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 #include "bench/large_vocabulary.h"
 #include "bench/monitor.h"
@@ -18,6 +19,8 @@
 namespace asynclm {
 namespace {
 
+using nlohmann::ordered_json;
+
 struct BenchMonitorCommand {
   std::string data;
   std::optional<std::string> model;
@@ -25,96 +28,146 @@ struct BenchMonitorCommand {
   std::vector<std::string> sets = {"parallel", "multiple", "v3_multi_step_parallel"};
   int threads = 1;
   std::size_t decoded = 60;  // samples of each set that are decoded
+  bool json = false;
 
   [[nodiscard]] int run() const;
-  [[nodiscard]] Result<void> measure(Engine& engine, const Vocabulary& large,
-                                     const std::string& set) const;
+  [[nodiscard]] Result<ordered_json> measure(Engine& engine, const Vocabulary& large,
+                                             const std::vector<Trace>& traces) const;
 };
 
 constexpr Token kLargeVocabulary = 131'072;
 
-void print(const std::string& what, const bench::Percentiles& p) {
-  std::cout << std::format("  {:<44}{:>10.2f}{:>10.2f}{:>10.2f}\n", what, p.p50, p.p90, p.p99);
+ordered_json to_json(const bench::Percentiles& p) {
+  return {{"p50", p.p50}, {"p90", p.p90}, {"p99", p.p99}};
 }
 
-double share(std::int64_t part, std::int64_t whole) {
-  return whole == 0 ? 0.0 : static_cast<double>(part) / static_cast<double>(whole);
-}
-
-void print(const std::string& what, const bench::CallTokens& count) {
-  const std::int64_t calls = count.calls - count.refused;
-  std::cout << std::format("  {:<30}{:>8.1f} %{:>8.1f} %{:>8.1f} %{:>10.1f}{:>10.1f}\n", what,
-                           100 * share(count.forced, count.tokens),
-                           100 * share(count.drafted, count.tokens),
-                           100 * share(count.accepted, count.tokens), share(count.tokens, calls),
-                           share(count.steps, calls));
-}
-
-Result<void> print_costs(const Vocabulary& vocabulary, const std::vector<Trace>& traces) {
+Result<ordered_json> costs_of(const Vocabulary& vocabulary, const std::vector<Trace>& traces) {
   const auto costs = bench::measure_costs(vocabulary, traces);
   if (!costs) return std::unexpected(costs.error());
-  const std::string size = std::format("{} tokens: ", vocabulary.size());
-  print(size + "compile a tool (us)", costs->compile_us);
-  print(size + "accepted token (ns)", costs->accepted_ns);
-  print(size + "mask of a new state (us)", costs->new_mask_us);
-  print(size + "mask of a known state (us)", costs->known_mask_us);
-  return {};
+  return ordered_json{{"vocabulary", vocabulary.size()},
+                      {"compile_us", to_json(costs->compile_us)},
+                      {"accepted_ns", to_json(costs->accepted_ns)},
+                      {"new_mask_us", to_json(costs->new_mask_us)},
+                      {"known_mask_us", to_json(costs->known_mask_us)}};
 }
 
-Result<void> print_counts(const Vocabulary& vocabulary, const std::vector<Trace>& traces) {
+Result<ordered_json> counts_of(const Vocabulary& vocabulary, const std::vector<Trace>& traces) {
+  ordered_json out = ordered_json::array();
   for (const bench::Features& features : bench::kFeatures) {
     const auto count = bench::count_tokens(vocabulary, traces, features);
     if (!count) return std::unexpected(count.error());
-    print(std::format("{} tokens: {}", vocabulary.size(), features.name), *count);
-    if (count->refused > 0) {
-      std::cout << std::format("    {} of {} calls are not the grammar's\n", count->refused,
-                               count->calls);
-    }
+    out.push_back({{"vocabulary", vocabulary.size()},
+                   {"features", features.name},
+                   {"calls", count->calls},
+                   {"refused", count->refused},
+                   {"tokens", count->tokens},
+                   {"forced", count->forced},
+                   {"drafted", count->drafted},
+                   {"accepted", count->accepted},
+                   {"steps", count->steps}});
   }
-  return {};
+  return out;
 }
 
-Result<void> BenchMonitorCommand::measure(Engine& engine, const Vocabulary& large,
-                                          const std::string& set) const {
-  const auto traces = load_traces(data + "/" + set + ".jsonl");
-  if (!traces) return std::unexpected(traces.error());
-  constexpr std::string_view kThree = "  {:<44}{:>10}{:>10}{:>10}\n";
-  std::cout << std::format("{}: {} samples\n", set, traces->size())
-            << std::format(kThree, "", "p50", "p90", "p99");
+// {samples, costs[of each vocabulary], counts[of each vocabulary and way], decoding[way]}
+Result<ordered_json> BenchMonitorCommand::measure(Engine& engine, const Vocabulary& large,
+                                                  const std::vector<Trace>& traces) const {
+  ordered_json report = {{"samples", traces.size()},
+                         {"costs", ordered_json::array()},
+                         {"counts", ordered_json::array()},
+                         {"decoding", ordered_json::array()}};
   for (const Vocabulary* vocabulary : {&engine.vocabulary(), &large}) {
-    if (auto ok = print_costs(*vocabulary, *traces); !ok) return ok;
+    auto costs = costs_of(*vocabulary, traces);
+    if (!costs) return costs;
+    report["costs"].push_back(std::move(*costs));
+    auto counts = counts_of(*vocabulary, traces);
+    if (!counts) return counts;
+    for (ordered_json& count : *counts) report["counts"].push_back(std::move(count));
+  }
+  const std::vector<Trace> some(
+      traces.begin(),
+      traces.begin() + static_cast<std::ptrdiff_t>(std::min(decoded, traces.size())));
+  const auto times = bench::measure_decoding(engine, some);
+  if (!times) return std::unexpected(times.error());
+  for (std::size_t way = 0; way < bench::kFeatures.size(); ++way) {
+    report["decoding"].push_back({{"features", bench::kFeatures[way].name},
+                                  {"call_ms", to_json(times->call_ms[way])},
+                                  {"of_plain", times->ratio[way]}});
+  }
+  return report;
+}
+
+constexpr std::string_view kThree = "  {:<44}{:>10}{:>10}{:>10}\n";
+
+void print_percentiles(const std::string& what, const ordered_json& p) {
+  std::cout << std::format("  {:<44}{:>10.2f}{:>10.2f}{:>10.2f}\n", what, p["p50"].get<double>(),
+                           p["p90"].get<double>(), p["p99"].get<double>());
+}
+
+void print_count(const ordered_json& count) {
+  const auto number = [&](const char* name) { return count[name].get<double>(); };
+  const auto share = [](double part, double whole) { return whole == 0 ? 0.0 : part / whole; };
+  const double tokens = number("tokens"), calls = number("calls") - number("refused");
+  std::cout << std::format(
+      "  {:<30}{:>8.1f} %{:>8.1f} %{:>8.1f} %{:>10.1f}{:>10.1f}\n",
+      std::format("{} tokens: {}", count["vocabulary"].get<int>(),
+                  count["features"].get<std::string>()),
+      100 * share(number("forced"), tokens), 100 * share(number("drafted"), tokens),
+      100 * share(number("accepted"), tokens), share(tokens, calls), share(number("steps"), calls));
+  if (number("refused") > 0) {
+    std::cout << std::format("    {} of {} calls are not the grammar's\n",
+                             count["refused"].get<int>(), count["calls"].get<int>());
+  }
+}
+
+void print_set(const std::string& set, const ordered_json& report) {
+  std::cout << std::format("{}: {} samples\n", set, report["samples"].get<std::size_t>())
+            << std::format(kThree, "", "p50", "p90", "p99");
+  for (const ordered_json& costs : report["costs"]) {
+    const std::string size = std::format("{} tokens: ", costs["vocabulary"].get<int>());
+    print_percentiles(size + "compile a tool (us)", costs["compile_us"]);
+    print_percentiles(size + "accepted token (ns)", costs["accepted_ns"]);
+    print_percentiles(size + "mask of a new state (us)", costs["new_mask_us"]);
+    print_percentiles(size + "mask of a known state (us)", costs["known_mask_us"]);
   }
   std::cout << std::format("  {:<30}{:>10}{:>10}{:>10}{:>10}{:>10}\n", "", "forced", "drafted",
                            "accepted", "tokens", "steps");
-  for (const Vocabulary* vocabulary : {&engine.vocabulary(), &large}) {
-    if (auto ok = print_counts(*vocabulary, *traces); !ok) return ok;
-  }
-  const std::vector<Trace> some(
-      traces->begin(),
-      traces->begin() + static_cast<std::ptrdiff_t>(std::min(decoded, traces->size())));
-  const auto times = bench::measure_decoding(engine, some);
-  if (!times) return std::unexpected(times.error());
+  for (const ordered_json& count : report["counts"]) print_count(count);
   std::cout << std::format(kThree, "", "p50", "p90", "p99");
-  for (std::size_t way = 0; way < bench::kFeatures.size(); ++way) {
-    print(std::format("decoding a call, {} (ms): {:.2f} of plain", bench::kFeatures[way].name,
-                      times->ratio[way]),
-          times->call_ms[way]);
+  for (const ordered_json& way : report["decoding"]) {
+    print_percentiles(
+        std::format("decoding a call, {} (ms): {:.2f} of plain", way["features"].get<std::string>(),
+                    way["of_plain"].get<double>()),
+        way["call_ms"]);
   }
   std::cout << std::flush;
-  return {};
 }
 
 int BenchMonitorCommand::run() const {
   const auto path = find_model(model);
   if (!path) return complain_bench("monitor", path.error());
+  std::vector<std::vector<Trace>> traces;  // of all sets, so that a wrong name is said at once
+  for (const std::string& set : sets) {
+    auto loaded = load_traces(data + "/" + set + ".jsonl");
+    if (!loaded) return complain_bench("monitor", loaded.error());
+    traces.push_back(std::move(*loaded));
+  }
   // One sequence for the prompt, one for its copies.
   auto engine = make_llama_engine({.model_path = *path, .max_sequences = 2, .threads = threads});
   if (!engine) return complain_bench("monitor", engine.error());
   const auto large = bench::LargeVocabulary::create(words, kLargeVocabulary);
   if (!large) return complain_bench("monitor", large.error());
-  for (const std::string& set : sets) {
-    if (auto ok = measure(**engine, *large, set); !ok) return complain_bench("monitor", ok.error());
+  ordered_json report = {{"figure", "monitor"},
+                         {"model", *path},
+                         {"threads", threads},
+                         {"sets", ordered_json::object()}};
+  for (std::size_t i = 0; i < sets.size(); ++i) {
+    auto measured = measure(**engine, *large, traces[i]);
+    if (!measured) return complain_bench("monitor", measured.error());
+    if (!json) print_set(sets[i], *measured);
+    report["sets"][sets[i]] = std::move(*measured);
   }
+  if (json) std::cout << report.dump(2) << '\n';
   return kExitOk;
 }
 
@@ -133,6 +186,7 @@ void add_bench_monitor(CLI::App& bench, int& exit_code) {
       ->capture_default_str();
   sub->add_option("--threads", command->threads, "CPU threads of the decoding")
       ->capture_default_str();
+  sub->add_flag("--json", command->json, "Print one JSON object");
   sub->callback([command, &exit_code] { exit_code = command->run(); });
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 #include "bench/policies.h"
 #include "cli/assets.h"
@@ -19,11 +20,14 @@
 namespace asynclm {
 namespace {
 
+using nlohmann::ordered_json;
+
 struct BenchPoliciesCommand {
   std::optional<std::string> model;
   TaskSource source;
   std::size_t tasks = 2000;
   std::uint64_t seed = 1;
+  bool json = false;
 
   [[nodiscard]] int run();
   [[nodiscard]] Result<std::vector<TaskSequence>> read();
@@ -34,8 +38,14 @@ Result<std::vector<TaskSequence>> BenchPoliciesCommand::read() {
   std::vector<TaskSequence> sequences;
   Random random(seed);
   if (source.is_recorded()) {
+    bool has_order = false;
     for (std::uint64_t i = 0; i < source.size(); ++i) {
-      sequences.push_back(source.sequence(i, random));
+      const auto& sequence = sequences.emplace_back(source.sequence(i, random));
+      has_order |= std::ranges::any_of(sequence.tasks,
+                                       [](const Task& task) { return task.calls.size() >= 2; });
+    }
+    if (!has_order) {
+      return fail(ErrorCode::invalid_argument, "no task of the traces has two calls or more");
     }
     return sequences;
   }
@@ -48,6 +58,35 @@ Result<std::vector<TaskSequence>> BenchPoliciesCommand::read() {
   return sequences;
 }
 
+ordered_json to_json(const bench::PolicyResults& results, bool noisy) {
+  ordered_json out = {{"calls_take", noisy ? "0.5 to 2 times their estimate" : "their estimate"},
+                      {"tasks", results.tasks},
+                      {"unproven", results.unproven},
+                      {"policies", ordered_json::array()}};
+  for (const auto& line : results.lines) {
+    out["policies"].push_back({{"name", line.name},
+                               {"mean", line.mean},
+                               {"p90", line.p90},
+                               {"share_best", line.share_best},
+                               {"over_random", line.over_random}});
+  }
+  return out;
+}
+
+void print(const bench::PolicyResults& results, bool noisy) {
+  std::cout << std::format(
+      "{} tasks, {}; {} of them without a proven best order\n"
+      "  {:<15}{:>20}{:>8}{:>14}{:>20}\n",
+      results.tasks,
+      noisy ? "calls take 0.5 to 2 times their estimate" : "calls take their estimate",
+      results.unproven, "makespan / best", "mean", "p90", "share best", "time / random's");
+  for (const auto& line : results.lines) {
+    std::cout << std::format("  {:<15}{:>20.3f}{:>8.3f}{:>12.1f} %{:>20.3f}\n", line.name,
+                             line.mean, line.p90, 100 * line.share_best, line.over_random);
+  }
+  std::cout << std::flush;
+}
+
 int BenchPoliciesCommand::run() {
   const auto path = find_model(model);
   if (!path) return complain_bench("policies", path.error());
@@ -55,20 +94,17 @@ int BenchPoliciesCommand::run() {
   if (!vocabulary) return complain_bench("policies", vocabulary.error());
   const auto sequences = read();
   if (!sequences) return complain_bench("policies", sequences.error());
+  ordered_json report = {
+      {"figure", "policies"}, {"seed", seed}, {"comparisons", ordered_json::array()}};
   for (const bool noisy : {false, true}) {
     const auto results = bench::compare_policies(**vocabulary, *sequences, noisy, seed);
-    std::cout << std::format(
-        "{} tasks, {}; {} of them without a proven best order\n"
-        "  {:<15}{:>20}{:>8}{:>14}{:>20}\n",
-        results.tasks,
-        noisy ? "calls take 0.5 to 2 times their estimate" : "calls take their estimate",
-        results.unproven, "makespan / best", "mean", "p90", "share best", "time / random's");
-    for (const auto& line : results.lines) {
-      std::cout << std::format("  {:<15}{:>20.3f}{:>8.3f}{:>12.1f} %{:>20.3f}\n", line.name,
-                               line.mean, line.p90, 100 * line.share_best, line.over_random);
+    if (json) {
+      report["comparisons"].push_back(to_json(results, noisy));
+    } else {
+      print(results, noisy);
     }
-    std::cout << std::flush;
   }
+  if (json) std::cout << report.dump(2) << '\n';
   return kExitOk;
 }
 
@@ -86,6 +122,7 @@ void add_bench_policies(CLI::App& bench, int& exit_code) {
   sub->add_option("--seed", command->seed, "Of the tasks")->capture_default_str();
   sub->add_option("--model", command->model,
                   "GGUF file whose tokens count (default: the model that asynclm ships)");
+  sub->add_flag("--json", command->json, "Print one JSON object");
   sub->callback([command, &exit_code] { exit_code = command->run(); });
 }
 
