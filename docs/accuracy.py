@@ -62,9 +62,9 @@ def widest_margin(runs):
     return 100 * 1.96 * math.sqrt(0.25 / (runs + 2))
 
 
-def shares_right(modes, first, later):
-    """Of each conversation that fitted into the context in both modes the shares of its tasks that are right, as pairs."""
-    pairs = zip(modes[first]["right_runs"], modes[later]["right_runs"], strict=True)
+def shares_right(first, later):
+    """Of each conversation that fitted into the context both times the shares of its tasks that are right, as pairs."""
+    pairs = zip(first["right_runs"], later["right_runs"], strict=True)
     return [(100 * x[0] / x[1], 100 * y[0] / y[1]) for x, y in pairs if x and y]
 
 
@@ -73,6 +73,27 @@ def mean_and_margin(values):
     mean = sum(values) / len(values)
     squares = sum((x - mean) ** 2 for x in [*values, 100, -100])
     return mean, 1.96 * math.sqrt(squares / (len(values) + 1) / (len(values) + 2))
+
+
+def is_given(source):
+    return source.get("calls_in_prompt", source.get("level") in (6, 8))
+
+
+def print_gains(names, modes, tables):
+    """The first model against each other one, on the tasks that both have."""
+    print("\n## What the model gained\n\nPoints of runs over another model on the same tasks, and the 95 % interval.\n")
+    print("| tasks | models | number | " + " | ".join(modes) + " |\n|---|---|---|" + "---|" * len(modes))
+    for given, what in ((False, "calls to be found"), (True, "calls in the prompt")):
+        for other in names[1:]:
+            both = [(rows[other], rows[names[0]]) for rows in map(dict, tables.values())
+                    if other in rows and names[0] in rows and is_given(rows[other]["source"]) == given]
+            cells = []
+            for mode in modes if both else ():
+                pairs = [pair for one, new in both for pair in shares_right(one["modes"][mode], new["modes"][mode])]
+                points, half = mean_and_margin([later - first for first, later in pairs])
+                cells.append(f"{points:+.1f}, {points - half:+.1f} to {points + half:+.1f}")
+            if both:
+                print(f"| {what} | {names[0]} over {other} | {len(pairs)} | " + " | ".join(cells) + " |")
 
 
 def main(arguments):
@@ -116,7 +137,7 @@ def main(arguments):
     for name in names:
         modes_of = [r["modes"] for rows in tables.values() for n, r in rows if n == name]
         for mode in ("async", "async+"):
-            pairs = [pair for result in modes_of for pair in shares_right(result, "sync", mode)]
+            pairs = [pair for result in modes_of for pair in shares_right(result["sync"], result[mode])]
             if not pairs:
                 continue
             points, half = mean_and_margin([later - first for first, later in pairs])
@@ -125,6 +146,7 @@ def main(arguments):
             of_sync, of_mode = (sum(shares) / len(pairs) for shares in zip(*pairs))
             print(f"* {name}, {mode}: {of_mode:.1f} % of {len(pairs)}, sync {of_sync:.1f} %: {points:+.1f} points, "
                   f"95 % interval of the difference on the same tasks {points - half:+.1f} to {points + half:+.1f}: {verdict}.")
+    print_gains(names, modes, tables)
     print("\n## What is wrong with the runs that are wrong\n\nThe first that holds: it did not end; a call with other arguments, or of another tool, in place of "
           "one that was to be made; a call missing; one too many; one too early; all calls right and the answer not.\n")
     kinds = ["unfinished", "argument", "tool", "missing", "extra", "early", "answer"]
