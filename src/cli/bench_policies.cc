@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -58,8 +59,13 @@ Result<std::vector<TaskSequence>> BenchPoliciesCommand::read() {
   return sequences;
 }
 
+// How long the calls of a comparison take.
+std::string_view durations(bool noisy) {
+  return noisy ? "0.5 to 2 times their estimate" : "their estimate";
+}
+
 ordered_json to_json(const bench::PolicyResults& results, bool noisy) {
-  ordered_json out = {{"calls_take", noisy ? "0.5 to 2 times their estimate" : "their estimate"},
+  ordered_json out = {{"calls_take", durations(noisy)},
                       {"tasks", results.tasks},
                       {"unproven", results.unproven},
                       {"policies", ordered_json::array()}};
@@ -75,11 +81,10 @@ ordered_json to_json(const bench::PolicyResults& results, bool noisy) {
 
 void print(const bench::PolicyResults& results, bool noisy) {
   std::cout << std::format(
-      "{} tasks, {}; {} of them without a proven best order\n"
+      "{} tasks, calls take {}; {} of them without a proven best order\n"
       "  {:<15}{:>20}{:>8}{:>14}{:>20}\n",
-      results.tasks,
-      noisy ? "calls take 0.5 to 2 times their estimate" : "calls take their estimate",
-      results.unproven, "makespan / best", "mean", "p90", "share best", "time / random's");
+      results.tasks, durations(noisy), results.unproven, "makespan / best", "mean", "p90",
+      "share best", "time / random's");
   for (const auto& line : results.lines) {
     std::cout << std::format("  {:<15}{:>20.3f}{:>8.3f}{:>12.1f} %{:>20.3f}\n", line.name,
                              line.mean, line.p90, 100 * line.share_best, line.over_random);
