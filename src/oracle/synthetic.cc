@@ -339,8 +339,8 @@ class Generator {
 
   // --- what tools return ---
 
-  CallResult result(const Tool& tool, bool must_succeed, const Parameter* feeds) {
-    if (!must_succeed && happens(level_.failures)) return failure();
+  CallResult result(const Tool& tool, const Parameter* feeds) {
+    if (happens(level_.failures)) return failure();
     const ValueKind kind = feeds ? feeds->kind : tool.result;
     const Json v = value(kind);
     string text = v.is_string() ? v.get<string>() : v.dump();
@@ -472,7 +472,7 @@ class Generator {
     if (random_.chance(0.5)) task.calls[last].result = failure();
     again.retry_of = last;
     again.duration = duration(tool_of(again));
-    again.result = result(tool_of(again), false, nullptr);
+    again.result = result(tool_of(again), nullptr);
     task.calls.push_back(std::move(again));
   }
 
@@ -573,7 +573,7 @@ class Generator {
     corrected.arguments.front().value = value(tool.parameters.front().kind);
     if (corrected.arguments.front().value == task.calls[*index].arguments.front().value) return {};
     const string now = spoken(corrected.arguments.front().value);
-    corrected.result = result(tool, false, nullptr);
+    corrected.result = result(tool, nullptr);
     corrected.duration = duration(tool);
     corrected.mistake.clear();
     corrected.asked_by = number;
@@ -668,7 +668,7 @@ class Generator {
       call.arguments.push_back(std::move(argument));
     }
     call.duration = duration(tool);
-    call.result = result(tool, false, nullptr);
+    call.result = result(tool, nullptr);
     if (happens(level_.mistakes)) call.mistake = mistake(tool);
     const double style = random_.uniform();
     // As the user names it.
@@ -717,7 +717,7 @@ class Generator {
     const std::size_t from = task.calls.size() - 1;
     const Tool& previous = tool_of(task.calls[from]);
     // The earlier call now has to return what the later one takes. Some fail all the same.
-    task.calls[from].result = result(previous, false, &next.parameters.front());
+    task.calls[from].result = result(previous, &next.parameters.front());
     if (task.calls[from].result.outcome == Outcome::returned && happens(level_.parts)) {
       return chained_part(task, next, from);
     }
