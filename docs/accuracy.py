@@ -26,7 +26,7 @@ for f in parallel:parallel_400_mixed v3_multi_step_parallel:multi_step_parallel_
 done
 python3 docs/accuracy.py NAME=level1.json … > docs/accuracy.md
 ```
-`MODEL` is one of the files of `models/`; *default* is `asynclm-nano.gguf` (version 11), *default 10* its version before (in the history of that file), *cheat-sheet* `asynclm-nano-cheat-sheet.gguf` (`models/README.md`). What `./dev train nano` makes from nothing is in `train/README.md`. The cheat-sheet model was trained on level 6 only. `DATA` holds recorded calls of the Berkeley Function Calling Leaderboard as JSON lines (`src/oracle/traces.h`).
+`MODEL` is one of the files of `models/`; *default* is `asynclm-nano.gguf` (version 12), *default 11* its version before (in the history of that file), *cheat-sheet* `asynclm-nano-cheat-sheet.gguf` (`models/README.md`). What `./dev train nano` makes from nothing is in `train/README.md`. The cheat-sheet model was trained on level 6 only. `DATA` holds recorded calls of the Berkeley Function Calling Leaderboard as JSON lines (`src/oracle/traces.h`).
 
 The real engine decodes, greedily; tools take virtual time, so the same command prints the same. *Calls* are right whose name and arguments are those of an expected call (for recorded calls: one of the accepted values); a wrong call also counts as one too many. *Runs* are right with all calls right, none before what it needs, no result used before it came, the answer right, and an end. A call that the user had withdrawn before it was made is one too many. Of a conversation the first task is run. At the levels, functions and the words of values were never seen in training; parameters are partly of common names ("path").
 """
@@ -146,7 +146,8 @@ def main(arguments):
             of_sync, of_mode = (sum(shares) / len(pairs) for shares in zip(*pairs))
             print(f"* {name}, {mode}: {of_mode:.1f} % of {len(pairs)}, sync {of_sync:.1f} %: {points:+.1f} points, "
                   f"95 % interval of the difference on the same tasks {points - half:+.1f} to {points + half:+.1f}: {verdict}.")
-    print_gains(names, modes, tables)
+    if len(names) > 1:
+        print_gains(names, modes, tables)
     print("\n## What is wrong with the runs that are wrong\n\nThe first that holds: it did not end; a call with other arguments, or of another tool, in place of "
           "one that was to be made; a call missing; one too many; one too early; all calls right and the answer not.\n")
     kinds = ["unfinished", "argument", "tool", "missing", "extra", "early", "answer"]
