@@ -197,7 +197,7 @@ class Session {
   // `[INTR] id part [HEAD] text [END]`; of a call without id, or that has ended, it is ignored.
   void progressed(CallKey call, std::string_view text, Time now);
   // A person or another model interrupts: `[INTR] user [HEAD] text [END]` or `agent:NAME`, once
-  // the model is in no block or word; unless it is silent, it ends any wait. After a turn's end it
+  // the model is in no block or line; unless it is silent, it ends any wait. After a turn's end it
   // opens the next one, which goes on with the model's chat template: a user's text is the turn's,
   // whatever else the model has not been told yet stands before it as interrupts. Errors:
   // invalid_argument (another source; a session that ended as context_full or error),

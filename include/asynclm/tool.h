@@ -22,8 +22,9 @@ namespace asynclm {
 
 using Json = nlohmann::ordered_json;  // keeps the order of a schema's properties
 
-// When a result or a message enters the model's context. Never inside a block or a word; what is
-// there at the same time enters it together.
+// When a result or a message enters the model's context. Never inside a block or a line of text
+// (a line that goes on for long is cut between words); what is there at the same time enters it
+// together.
 enum class Delivery : std::uint8_t {
   interrupt,  // at once
   when_idle,  // when the model pauses or has ended its turn

@@ -129,7 +129,7 @@ TEST(CompletionClient, AResultEndsTheStreamAndBeginsOneWithTheWholeContext) {
   ScriptedServer server([](const Json& request) {
     auto tokens = spelled_tokens(R"([CALL]a[HEAD]f(x="1")[END])");
     if (request["prompt"].size() > open_session().context().size()) return std::vector<Token>{};
-    tokens.append_range(spelled_tokens("abc "));
+    tokens.append_range(spelled_tokens("abc\n"));
     tokens.push_back(kNoToken);  // it writes so slowly that the result comes first
     return tokens;
   });
@@ -147,7 +147,7 @@ TEST(CompletionClient, AResultEndsTheStreamAndBeginsOneWithTheWholeContext) {
   EXPECT_FALSE(second["cache_prompt"].get<bool>());
   const std::string context =
       spelled(quick_vocabulary(), second["prompt"].get<std::vector<Token>>());
-  EXPECT_TRUE(context.contains("[END]abc [INTR]")) << context;
+  EXPECT_TRUE(context.contains("[END]abc\n[INTR]")) << context;
   EXPECT_TRUE(context.contains("one")) << context;
   ASSERT_EQ(session.calls().size(), 1U);
   const CallRecord& call = session.calls().front();

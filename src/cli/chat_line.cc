@@ -49,7 +49,7 @@ Result<ChatLine> parse_chat_line(std::string_view line) {
 }
 
 std::string_view chat_help() {
-  return "What you type goes to the model, also while it writes: it reads it at the next word.\n"
+  return "What you type goes to the model, also while it writes: it reads it after its line.\n"
          "/later TEXT   says it when the model has nothing to do\n"
          "/note TEXT    says it along with the next message or result\n"
          "/calls        lists the calls\n"

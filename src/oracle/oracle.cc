@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <format>
 #include <ranges>
+#include <tuple>
 #include <utility>
 
 #include "cml/call_syntax.h"
@@ -407,17 +408,23 @@ void Oracle::write_trap(const Session& session) {
   write(Marker::end);
 }
 
-// The delivered result that came first, of those not reported.
+// Of the delivered results that are not reported, the one that stands first in the context: what
+// comes next then follows from the line before it.
 bool Oracle::write_report(const Session& session) {
+  // What is delivered together stands in the order in which it came, at the barrier of
+  // sync-parallel in that of the calls.
+  const auto place = [&](const CallRecord& call, std::size_t index) {
+    const bool is_sorted = session.mode() == Mode::sync_parallel;
+    return std::tuple(*call.delivered, is_sorted ? Time{} : call.returned.value_or(Time{}),
+                      *progress_[index].key);
+  };
   std::size_t best = 0;
   const CallRecord* first = nullptr;
   for (std::size_t i = 0; i < progress_.size(); ++i) {
     const CallRecord* const call = delivered(session, i);
     if (progress_[i].reported || call == nullptr || is_withdrawn(i)) continue;
     if (call->outcome != Outcome::returned && is_tried_again(*task_, i)) continue;
-    // Of results delivered together, the one of the call that was made first.
-    if (first == nullptr || call->delivered < first->delivered ||
-        (call->delivered == first->delivered && progress_[i].key < progress_[best].key)) {
+    if (first == nullptr || place(*call, i) < place(*first, best)) {
       best = i;
       first = call;
     }

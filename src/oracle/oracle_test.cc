@@ -173,7 +173,7 @@ TEST(Oracle, WhatIsToBeToldTogetherIsWaitedForTogether) {
   task.together = true;
   const OracleRun plus = run(Mode::async_plus, kTools, task);
   EXPECT_TRUE(plus.text.contains("[TRAP]a b[HEAD]all[END][INTR]")) << plus.text;
-  EXPECT_EQ(plus.answer, "- a: two\n- b: one\n") << plus.text;
+  EXPECT_EQ(plus.answer, "- b: one\n- a: two\n") << "in the order in which they came" << plus.text;
   const OracleRun other = run(Mode::async, kTools, task);
   EXPECT_TRUE(other.text.contains("[TRAP][END][INTR]b[HEAD]one[END][TRAP][END][INTR]a[HEAD]"))
       << other.text;
@@ -288,7 +288,7 @@ TEST(Oracle, AResultIsUsedOnlyAfterItWasDelivered) {
                    .say = "hi"};
   EXPECT_EQ(run(Mode::async, kTools, chain).text,
             "[CALL]a[HEAD]f(x=\"1\")[END]hi\n[TRAP][END][INTR]a[HEAD]one[END]"
-            "[CALL]b[HEAD]g(x=\"one\")[END]- a: [INTR]b[HEAD]two[END]one\n- b: two\n"
+            "[CALL]b[HEAD]g(x=\"one\")[END]- a: one\n[INTR]b[HEAD]two[END]- b: two\n"
             "<|end_of_text|>");
   EXPECT_EQ(run(Mode::sync_parallel, kTools, chain).text,
             "[CALL]a[HEAD]f(x=\"1\")[END]hi\n[TRAP][END][INTR]a[HEAD]one[END]"

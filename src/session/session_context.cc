@@ -69,7 +69,7 @@ void Session::Impl::deliver_interrupts(bool idle, Time now) {
     if (config.drafts) source.add(interrupt.text);
     emit(now, InterruptDelivered{interrupt.call, std::move(interrupt.id), std::move(interrupt.text),
                                  position});
-    word_bytes = 0;
+    line_bytes = word_bytes = 0;
   }
   queue = std::move(later);
 }
@@ -109,7 +109,7 @@ Result<void> Session::Impl::open_turn(Time now) {
   context.insert(context.end(), tokens.begin(), tokens.end());
   counts.injected += static_cast<std::int32_t>(tokens.size());
   parser.begin_turn();
-  word_bytes = 0;
+  line_bytes = word_bytes = 0;
   if (monitor) monitor->close();
   state = State::generating;
   answer.clear();
@@ -170,10 +170,10 @@ void Session::Impl::check_limits(Time now) {
   if (!has_room(1)) finish(FinishReason::context_full, now);
 }
 
-// What came in meanwhile is delivered at once, but not inside a block or a word.
+// What came in meanwhile is delivered at once, but not inside a block or a line.
 void Session::Impl::after_input(Time now) {
   const auto now_wanted = [](const auto& i) { return i.delivery == Delivery::interrupt; };
-  if (state == State::generating && !parser.in_critical_section() && !in_word() &&
+  if (state == State::generating && !parser.in_critical_section() && !in_line() &&
       std::ranges::any_of(queue, now_wanted)) {
     deliver_interrupts(/*idle=*/false, now);
   }

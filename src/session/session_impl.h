@@ -34,8 +34,11 @@ namespace asynclm {
 // The id of interrupts by which the session itself speaks.
 inline constexpr std::string_view kErrorId = "error";
 
-// Bytes. What goes on longer than this is no word, or of a script without spaces: interrupts cut
-// it. Ids and most paths are shorter.
+// Bytes. Interrupts cut a line that goes on longer than this, but not a word of it. A line that
+// reports a result of a few values is shorter, and of prose these are two or three sentences.
+inline constexpr std::size_t kLongestLine = 200;
+// … and what goes on longer than this is no word, or of a script without spaces. Ids and most paths
+// are shorter.
 inline constexpr std::size_t kLongestWord = 64;
 
 struct Session::Impl {
@@ -172,8 +175,11 @@ struct Session::Impl {
   [[nodiscard]] Result<void> open_turn(Time now);
   void finish(FinishReason reason, Time now);
   void flush_text(Time now);
-  // An interrupt now would stand inside a word.
-  [[nodiscard]] bool in_word() const { return word_bytes > 0 && word_bytes < kLongestWord; }
+  // An interrupt now would stand inside a line, or inside a word of a long one.
+  [[nodiscard]] bool in_line() const {
+    return (line_bytes > 0 && line_bytes < kLongestLine) ||
+           (word_bytes > 0 && word_bytes < kLongestWord);
+  }
   void check_limits(Time now);
   void after_input(Time now);
 
@@ -208,7 +214,8 @@ struct Session::Impl {
   int idle_traps = 0;
 
   std::vector<PendingInterrupt> queue;
-  std::size_t word_bytes = 0;  // of the word of text that the context ends with, complete or not
+  // Of the line of text that the context ends with, and of its last word, complete or not.
+  std::size_t line_bytes = 0, word_bytes = 0;
   std::vector<Event> events;
   bool events_taken = false;
   std::string answer;

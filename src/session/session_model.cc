@@ -42,7 +42,7 @@ void Session::Impl::take(Token token, Time now) {
       leave_out(parser.bytes_behind(), /*or_all=*/false);
       goes_on = false;
     }
-    if (event != Parser::Event::text) word_bytes = 0;
+    if (event != Parser::Event::text) line_bytes = word_bytes = 0;
     switch (event) {
       case Parser::Event::none:
         break;
@@ -135,6 +135,8 @@ void Session::Impl::flush_text(Time now) {
 void Session::Impl::on_text(std::string_view text, Time now) {
   const bool may_have_ended = is_space(text.front()) || is_space(text.back());
   word_bytes = may_have_ended ? 0 : word_bytes + text.size();
+  const auto newline = text.rfind('\n');
+  line_bytes = newline == text.npos ? line_bytes + text.size() : text.size() - newline - 1;
   answer += text;
   flush_text(now);
 }

@@ -182,6 +182,7 @@ Json Session::Impl::save() const {
                        {"origin", enum_json(interrupt.origin)},
                        {"delivery", enum_json(interrupt.delivery)}});
   }
+  out["line_bytes"] = line_bytes;
   out["word_bytes"] = word_bytes;
   out["answer"] = answer;
   out["answer_sent"] = answer_sent;
@@ -299,6 +300,7 @@ void Session::Impl::load(const Json& saved) {
                      enumerator(interrupt.at("origin"), Origin::tool_error),
                      enumerator(interrupt.at("delivery"), Delivery::silent)});
   }
+  saved.at("line_bytes").get_to(line_bytes);
   saved.at("word_bytes").get_to(word_bytes);
   saved.at("answer").get_to(answer);
   saved.at("answer_sent").get_to(answer_sent);
