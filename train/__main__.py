@@ -29,7 +29,8 @@ def run_recipe(args):
 
     run = args.run or ROOT / "train" / "runs" / args.command
     out = args.out or ROOT / "models" / f"asynclm-{args.command}.gguf"
-    recipes.main(args.command, run, out, args.threads, args.device, args.program, args.rounds)
+    recipes.main(args.command, run, out, args.threads, args.device, args.program, args.millions,
+                 not args.unchecked)
 
 
 def run_tokenizer(args):
@@ -145,8 +146,10 @@ def parse():
         p.add_argument("--out", help=f"the model file (models/asynclm-{name}.gguf)")
         p.add_argument("--threads", type=int, default=cores)
         p.add_argument("--device", help="as PyTorch names it; without it, that of the recipe")
-        p.add_argument("--rounds", type=int, metavar="N", help="only the first N rounds of the training: weaker, sooner")
+        p.add_argument("--millions", type=float, metavar="N",
+                       help="one round of N million tokens instead of the recipe's: with fewer weaker, sooner")
         p.add_argument("--program", help="the asynclm that makes the data; without it, ./dev builds it")
+        p.add_argument("--unchecked", action="store_true", help="where libllama is not: do not compare the model file with it")
     p = training("pretrain", run_pretrain, "train, or go on with a training", 2, 4)
     p.add_argument("--config", default="nano", help="model shape: tiny, nano, nano4, nano64, micro, mini")
     p.add_argument("--start", metavar="FILE",

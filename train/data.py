@@ -5,6 +5,9 @@ The batch order is a function of (seed, stage, position) alone, so that a resume
 """
 
 import json
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -54,11 +57,14 @@ def read_jsonl(path, vocab=None, context=None):
     return Sequences(tokens, np.concatenate(loss), np.asarray(start, dtype=np.int64))
 
 
+def cache_of(path, cache_dir):
+    info = Path(path).stat()
+    return Path(cache_dir) / f"{Path(path).stem}-{info.st_size:x}-{info.st_mtime_ns:x}.npz"
+
+
 def load(path, cache_dir, vocab=None, context=None):
     """read_jsonl with an .npz of the arrays kept in cache_dir."""
-    path = Path(path)
-    info = path.stat()
-    cache = Path(cache_dir) / f"{path.stem}-{info.st_size:x}-{info.st_mtime_ns:x}.npz"
+    cache = cache_of(path, cache_dir)
     if cache.exists():
         with np.load(cache) as arrays:
             return Sequences(arrays["tokens"], arrays["loss"], arrays["start"])
@@ -70,6 +76,15 @@ def load(path, cache_dir, vocab=None, context=None):
     finally:
         partial.unlink(missing_ok=True)
     return sequences
+
+
+def prepare(paths, cache_dir, vocab=None, context=None):
+    """Has load() keep the arrays of all of them, with all cores where there is much to read."""
+    missing = [path for path in dict.fromkeys(paths) if not cache_of(path, cache_dir).exists()]
+    if len(missing) > 1 and sum(Path(path).stat().st_size for path in missing) > 100e6:
+        with ProcessPoolExecutor(min(len(missing), len(os.sched_getaffinity(0))), get_context("spawn")) as pool:
+            for future in [pool.submit(load, path, cache_dir, vocab, context) for path in missing]:
+                future.result()
 
 
 def concatenate(parts):

@@ -163,7 +163,7 @@ class Block(nn.Module):
         y = attention_bf16(q, k, v) if self.bf16 else F.scaled_dot_product_attention(q, k, v, is_causal=True)
         y = y.transpose(1, 2).reshape(batch, length, c.dim)
         if at is not None:
-            x, y = x.reshape(-1, c.dim)[at], y.reshape(-1, c.dim)[at]
+            x, y = (z.reshape(-1, c.dim).index_select(0, at) for z in (x, y))
         x = x + self.linear(y, self.attn_output)
         h = F.rms_norm(x, (c.dim,), self.ffn_norm, c.eps)
         gate, up = self.linear(h, torch.cat((self.ffn_gate, self.ffn_up))).split(c.ffn, -1)

@@ -30,7 +30,7 @@ class Alone:
         return values
 
     def add_up(self, model, value):
-        """Sums the gradients of all; returns the sum of the values."""
+        """Sums the gradients of all; returns the sum of the values, which are tensors of one number."""
         return value
 
 
@@ -58,11 +58,11 @@ class Peers(Alone):
     def add_up(self, model, value):
         parameters = list(model.parameters())
         parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        flat = torch.cat([torch.tensor([value]), *(part.flatten() for part in parts)])
+        flat = torch.cat([value.view(1), *(part.flatten() for part in parts)])
         distributed.all_reduce(flat)
         for parameter, grad in zip(parameters, flat[1:].split([p.numel() for p in parameters])):
             parameter.grad = grad.view_as(parameter)
-        return float(flat[0])
+        return flat[0]
 
 
 def help_out(threads, arguments, loop, *place):

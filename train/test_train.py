@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from train import checkpoint, data, export, finetune, hf, hostile, llama, parity, peers, recipes, tokenizer, trainer
+from train import checkpoint, data, export, finetune, hf, hostile, llama, muon, parity, peers, recipes, tokenizer, trainer
 from train.model import CONFIGS, AttentionBf16, Config, Model, attention_bf16
 
 
@@ -230,6 +230,17 @@ class TrainerTest(unittest.TestCase):
             self.assertLess(ended.tokens, 5000)
             self.assertTrue((folder / "r" / "stable.pt").exists())
 
+    def test_a_loss_that_is_no_number_ends_it(self):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            for seed, name in enumerate("abv"):
+                write_toy(folder / f"{name}.jsonl", seed)
+            for name, log_steps in (("logged", 1), ("saved", 1000)):
+                before = self.run_trainer(folder, name, 2).checkpoint.read_bytes()
+                with self.assertRaisesRegex(SystemExit, "the loss is no number any more.*lower --lr"):
+                    self.run_trainer(folder, name, 6, log_steps, lr=1e30, embd_lr=1e30)
+                self.assertEqual((folder / name / "checkpoint.pt").read_bytes(), before)
+
     def test_bad_requests_are_told(self):
         for stage in ("a.jsonl", "a.jsonl:x", "a.jsonl:0", ":2", "a,,b:1", "a:inf"):
             with self.assertRaisesRegex(SystemExit, "--stage"):
@@ -299,6 +310,55 @@ class AttentionTest(unittest.TestCase):
                 self.assertLess(float((mine - right).detach().norm() / right.norm().clamp(min=1e-3)), 0.02, length)
 
 
+class MuonTest(unittest.TestCase):
+    def test_as_pytorchs_which_takes_one_matrix_at_a_time(self):
+        """But for rounding, for wide, tall and square ones, over steps; and each goes on from the other's state."""
+        torch.manual_seed(1)
+        start = [torch.randn(shape) for shape in ((4, 9), (9, 4), (5, 5), (4, 9))]
+        grads = [[torch.randn_like(p) for p in start] for _ in range(6)]
+        options = {"lr": 0.02, "momentum": 0.95, "weight_decay": 0.01}
+        ends = []
+        for kinds in ((torch.optim.Muon,) * 2, (muon.Muon,) * 2, (torch.optim.Muon, muon.Muon)):
+            weights, state = [nn.Parameter(p.clone()) for p in start], None
+            for kind, part in zip(kinds, (grads[:3], grads[3:]), strict=True):
+                optimizer = kind(weights, **options)
+                if state:
+                    optimizer.load_state_dict(state)
+                for step in part:
+                    for p, grad in zip(weights, step, strict=True):
+                        p.grad = grad.clone()
+                    optimizer.step()
+                state = optimizer.state_dict()
+            ends.append(weights)
+        for weights in ends[1:]:
+            for p, expected, begin in zip(weights, ends[0], start, strict=True):
+                self.assertLess(float(((p - expected).norm() / (expected - begin).norm()).detach()), 0.02)
+
+
+class CompileTest(unittest.TestCase):
+    def test_two_graphs_for_all_batches(self):
+        """Batches of other sizes, single rows and validation compile nothing more; losses are as without."""
+        torch.set_num_threads(1)
+        compile = lambda f, dynamic: torch._dynamo.optimize("aot_eager", dynamic=dynamic)(f)
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            for seed, name in enumerate("av"):
+                write_toy(folder / f"{name}.jsonl", seed)
+            losses = {}
+            for compiled in (False, True):
+                torch._dynamo.reset()
+                torch._dynamo.utils.counters.clear()
+                run = folder / str(compiled)
+                with contextlib.redirect_stdout(io.StringIO()), unittest.mock.patch.object(torch, "compile", compile):
+                    trainer.Trainer(run, "tiny", [([str(folder / "a.jsonl")], 6e3)], [str(folder / "v.jsonl")],
+                                    {"step_tokens": 600, "micro_tokens": 150, "precision": "f32"}, compile=compiled).train(log_steps=1)
+                losses[compiled] = [row[2] for row in TrainerTest.curve(self, run)]
+                self.assertEqual(torch._dynamo.utils.counters["stats"]["unique_graphs"], 2 if compiled else 0)
+            self.assertEqual(len(losses[True]), len(losses[False]))
+            for a, b in zip(losses[True], losses[False], strict=True):
+                self.assertAlmostEqual(a, b, places=4)
+
+
 class ModelTest(unittest.TestCase):
     def test_as_on_a_gpu_products_in_bf16_are_near_those_in_f32(self):
         model = Model(CONFIGS["tiny"]).init(1)
@@ -365,13 +425,15 @@ cp "$TOY" "$out"
             (run / "l1.jsonl.partial").write_text("{", encoding="utf-8")  # as a killed one leaves it
             environment = {"TOY": str(folder / "toy")}
             small = {"step_tokens": 600, "micro_tokens": 300}
-            rounds = (recipes.Round(((("easy",), 0.015),), small), recipes.Round(((("more1", "more2"), 0.01),), small))
-            toy = {"toy": recipes.Recipe("tiny", 1, "q8_0", "cpu", rounds)}
+            rounds = (recipes.Round(((("easy",), 0.015),), small), recipes.Round(((("late1", "late2"), 0.01),), small))
+            toy = {"toy": recipes.Recipe("tiny", "q8_0", "cpu", rounds)}
             with unittest.mock.patch.dict(os.environ, environment), unittest.mock.patch.dict(recipes.RECIPES, toy):
-                with self.assertRaisesRegex(SystemExit, "--rounds 3: toy has 2"):
-                    recipes.main("toy", run, out, 1, program=program, rounds=3)
+                with self.assertRaisesRegex(SystemExit, "--millions 0: expected more than 0,"):
+                    recipes.main("toy", run, out, 1, program=program, millions=0)
+                with self.assertRaisesRegex(SystemExit, "--millions nan"):
+                    recipes.main("toy", run, out, 1, program=program, millions=math.nan)
                 with contextlib.redirect_stdout(io.StringIO()):
-                    recipes.main("toy", run, out, 1, program=program, rounds=1)
+                    recipes.main("toy", run, out, 1, program=program, millions=0.015)
                 first = out.read_bytes()
                 with contextlib.redirect_stdout(io.StringIO()):
                     recipes.main("toy", run, out, 1, program=program)
@@ -395,7 +457,7 @@ cp "$TOY" "$out"
                         with self.assertRaisesRegex(SystemExit, "stopped at step 40"):
                             recipes.main("toy", stopped, out, 1, program=program)
                     with self.assertRaisesRegex(SystemExit, "stopped is in a later round"):
-                        recipes.main("toy", stopped, out, 1, program=program, rounds=1)
+                        recipes.main("toy", stopped, out, 1, program=program, millions=0.015)
                     recipes.main("toy", stopped, out, 1, program=program)
                     self.assertEqual(out.read_bytes(), made)
                     (stopped / "budget").write_text("1", encoding="utf-8")
@@ -505,8 +567,7 @@ class FinetuneTest(unittest.TestCase):
                                      capture_output=True, text=True)
                 self.assertIn("finish_reason", run.stdout, run.stderr)
 
-    def test_adapters(self):
-        """With a stand-in for peft, which the environment has not: that all goes through, and that the saved model is the trained one."""
+    def stand_in_for_peft(self):
         def get_peft_model(model, config):
             self.assertEqual((config.r, config.target_modules), (4, "all-linear"))
             model.requires_grad_(False)
@@ -533,12 +594,16 @@ class FinetuneTest(unittest.TestCase):
             def forward(self, x):
                 return self.base(x) + self.b(self.a(x))
 
-        import transformers
-
-        if transformers.utils.is_peft_available():  # an answer that is kept: transformers itself will not ask for the stand-in
-            self.skipTest("peft is there")
         sys.modules["peft"] = SimpleNamespace(get_peft_model=get_peft_model, LoraConfig=SimpleNamespace)
         self.addCleanup(sys.modules.pop, "peft")
+
+    def test_adapters(self):
+        """That all goes through, and that the saved model is the trained one; with peft where it is there, else with a
+        stand-in."""
+        import transformers
+
+        if not transformers.utils.is_peft_available():  # an answer that is kept: transformers itself will not ask for the stand-in
+            self.stand_in_for_peft()
         torch.set_num_threads(1)
         for tied in (True, False):
             with self.subTest(tied=tied), tempfile.TemporaryDirectory() as folder:

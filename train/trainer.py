@@ -5,7 +5,9 @@ State is one checkpoint file. The end of training may be moved while it runs: th
 decay follow the budget (million tokens) written in RUN/budget.
 """
 
+import contextlib
 import fcntl
+import functools
 import json
 import math
 import signal
@@ -17,7 +19,8 @@ import torch
 from torch.nn import functional as F
 
 from . import checkpoint, data, export, tokenizer
-from .model import CONFIGS, Model
+from .model import CONFIGS, Block, Model
+from .muon import Muon
 from .peers import Alone
 
 DEFAULTS = {
@@ -86,7 +89,7 @@ class Optimizers:
         others = [p for n, p in model.named_parameters() if p.ndim != 2 or n == "token_embd"]
         adam = {"betas": (0.9, 0.95), "weight_decay": 0.0, "foreach": True}
         if options["optimizer"] == "muon":
-            self.all = [torch.optim.Muon(matrices, lr=options["lr"], momentum=0.95, weight_decay=0.01),
+            self.all = [Muon(matrices, lr=options["lr"]),
                         torch.optim.AdamW(others, lr=options["embd_lr"], **adam)]
         else:
             self.all = [torch.optim.AdamW(matrices + others, lr=options["lr"], **adam)]
@@ -153,6 +156,8 @@ class Trainer:
         # Late in a training gradients get so small that the CPU's slow path for denormal numbers would take a
         # third of the time. Threads that are started later inherit this.
         torch.set_flush_denormal(True)
+        # cuDNN's attention prepares itself for each new shape of a batch, 10 ms each way.
+        torch.backends.cuda.enable_cudnn_sdp(False)
         self.device = device
         self.model = (given or Model(config).init(self.options["seed"])).to(device)
         self.controls = torch.zeros(config.vocab, dtype=torch.bool)
@@ -170,10 +175,14 @@ class Trainer:
             self.seconds, positions = state["seconds"], state["positions"]
             self.losses = state.get("losses", [])
             torch.set_rng_state(state["rng"])
+        self.compiled = compile
         if compile:
+            forward = torch.compile(Block.forward, dynamic=True)
             for block in self.model.blk:
-                block.forward = torch.compile(block.forward, dynamic=True)
+                block.forward = functools.partial(forward, block)
         read = lambda path: data.load(path, self.run, config.vocab, config.context)
+        if peers.rank == 0:
+            data.prepare([f for files, _ in stages for f in files], self.run, config.vocab, config.context)
         loaded = {}
         self.streams = []
         for index, (files, _) in enumerate(stages):
@@ -199,9 +208,21 @@ class Trainer:
 
     def state(self):
         return {"config": self.model.config.to_dict(), "options": self.options, "step": self.step,
-                "tokens": self.tokens, "seconds": self.seconds, "losses": self.losses, "model": self.model.state_dict(),
+                "tokens": self.tokens, "seconds": self.seconds, "losses": self.settled(), "model": self.model.state_dict(),
                 "optimizers": self.optimizers.state(), "rng": torch.get_rng_state(),
                 "positions": {i: s.position for i, s in enumerate(self.streams)}}
+
+    def settled(self):
+        """The losses since the last row of the log as numbers: until then they may still be computed on the device, which
+        the next steps do not wait for."""
+        self.losses = [float(loss) for loss in self.losses]
+        if not all(map(math.isfinite, self.losses)):
+            raise SystemExit(f"{self.run}: the loss is no number any more (by step {self.step}); RUN/checkpoint.pt is of "
+                             "before: the same command with a lower --lr goes on from there")
+        return self.losses
+
+    def to_device(self, tensor):
+        return tensor if self.device == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
 
     def log(self, **row):
         line = json.dumps({k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()})
@@ -209,31 +230,31 @@ class Trainer:
         print(line, flush=True)
 
     def logits(self, batch):
-        return self.model(batch.inputs.to(self.device), batch.at.to(self.device))
+        # A batch of one row, or without gradients, would be compiled anew.
+        once = self.compiled and (len(batch.inputs) == 1 or not torch.is_grad_enabled())
+        with torch.compiler.set_stance("force_eager") if once else contextlib.nullcontext():
+            return self.model(self.to_device(batch.inputs), self.to_device(batch.at))
 
     def after_control(self, batch):
         return self.controls[batch.inputs.reshape(-1)[batch.at]]
 
     def train_step(self, budget):
-        """One optimizer step over micro-batches of different lengths; returns (loss, tokens)."""
+        """One optimizer step over micro-batches of different lengths; returns (loss, tokens), the loss as a tensor."""
         stream, indices, tokens = self.streams[self.stage(budget)], [], 0
         sequences, limit = stream.sequences, self.options["micro_tokens"]
         while tokens < self.options["step_tokens"] - limit // 2:
             indices.extend(stream.next())
             tokens = int(sequences.length[indices].sum())
         count = int(sequences.targets[indices].sum())
-        total = 0.0
+        total = torch.zeros((), device=self.device)
         for batch in data.deal(sequences.length, indices, self.peers.size, limit)[self.peers.rank]:
             b = data.pad(sequences, batch)
-            loss = F.cross_entropy(self.logits(b), b.target.to(self.device), reduction="sum") / count
+            loss = F.cross_entropy(self.logits(b), self.to_device(b.target), reduction="sum") / count
             loss.backward()
-            total += float(loss.detach())
+            total += loss.detach()
         total = self.peers.add_up(self.model, total)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options["clip"])
-        if torch.isfinite(norm):
-            self.optimizers.step(rate(self.tokens, budget, self.options))
-        else:
-            self.model.zero_grad(set_to_none=True)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options["clip"])
+        self.optimizers.step(rate(self.tokens, budget, self.options))
         self.step += 1
         self.tokens += tokens
         return total, tokens
@@ -283,11 +304,14 @@ class Trainer:
             loss, tokens = self.train_step(budget)
             if not is_first:
                 continue
-            self.seconds += time.monotonic() - begin
             self.losses.append(loss)
             seen += tokens
+            is_logged = self.step % log_steps == 0
+            if is_logged:
+                self.settled()
             now = time.monotonic()
-            if self.step % log_steps == 0:
+            self.seconds += now - begin
+            if is_logged:
                 self.log(step=self.step, tokens=self.tokens, loss=sum(self.losses) / len(self.losses),
                          lr=rate(self.tokens, budget, self.options) * self.optimizers.base[0],
                          tok_s=round(seen / (now - mark)), stage=self.stage(budget),
