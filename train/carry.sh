@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What a machine with a GPU needs to run the recipes where the environment cannot be made: bash train/carry.sh FOLDER,
 # in ./dev shell. FOLDER/asynclm then runs on any Linux of this architecture (with --program), and FOLDER/python is for
-# PYTHONPATH. PyTorch, numpy, tokenizers and matplotlib have to be there. The words come along: others make other data.
+# PYTHONPATH. PyTorch, numpy, tokenizers, yaml and matplotlib have to be there. The words come along: others make other data.
 set -eu
 program=build/release/asynclm folder=${1:?the folder to write}
 [ -x $program ] || { echo "$program is missing: ./dev build release makes it" >&2; exit 1; }
@@ -11,10 +11,11 @@ cp -L $(ldd $program | grep -o '/[^ ]*') "$folder/lib/"
 cp $program "$folder/lib/asynclm"
 cp /usr/share/dict/words "$folder/words"
 cp -r /usr/lib/python3/dist-packages/gguf "$folder/python/"
-cat >"$folder/asynclm" <<'EOF'
+loader=$(ldd $program | sed -n 's:.*/\(ld-[^ ]*\) .*:\1:p')
+cat >"$folder/asynclm" <<EOF
 #!/bin/sh
-here=$(dirname "$(readlink -f "$0")")
-[ "$1" != dataset ] || set -- "$@" --words "$here/words"
-exec "$here/lib/ld-linux-x86-64.so.2" --library-path "$here/lib" "$here/lib/asynclm" "$@"
+here=\$(dirname "\$(readlink -f "\$0")")
+[ "\$1" != dataset ] || set -- "\$@" --words "\$here/words"
+exec "\$here/lib/$loader" --library-path "\$here/lib" "\$here/lib/asynclm" "\$@"
 EOF
 chmod +x "$folder/asynclm"

@@ -83,8 +83,17 @@ def prepare(paths, cache_dir, vocab=None, context=None):
     missing = [path for path in dict.fromkeys(paths) if not cache_of(path, cache_dir).exists()]
     if len(missing) > 1 and sum(Path(path).stat().st_size for path in missing) > 100e6:
         with ProcessPoolExecutor(min(len(missing), len(os.sched_getaffinity(0))), get_context("spawn")) as pool:
-            for future in [pool.submit(load, path, cache_dir, vocab, context) for path in missing]:
-                future.result()
+            try:
+                for future in [pool.submit(keep, path, cache_dir, vocab, context) for path in missing]:
+                    future.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+
+def keep(*arguments):
+    """load() for another process, to which nothing goes back."""
+    load(*arguments)
 
 
 def concatenate(parts):

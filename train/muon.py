@@ -38,7 +38,8 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices):
-    """[n, rows, columns]: for each U Vᵀ of its singular value decomposition, nearly: singular values of 0.7 to 1.2."""
+    """[n, rows, columns]: for each U Vᵀ of its singular value decomposition, nearly: all but the smallest
+    singular values become 0.7 to 1.2."""
     a, b, c = Muon.COEFFICIENTS
     x = matrices.bfloat16()
     tall = x.shape[1] > x.shape[2]

@@ -62,7 +62,7 @@ class Peers(Alone):
         distributed.all_reduce(flat)
         for parameter, grad in zip(parameters, flat[1:].split([p.numel() for p in parameters])):
             parameter.grad = grad.view_as(parameter)
-        return flat[0]
+        return flat[0].clone()  # a view would keep all gradients
 
 
 def help_out(threads, arguments, loop, *place):
@@ -83,4 +83,12 @@ def train(processes, threads, arguments, loop):
         meeting, spawn = Path(folder) / "meeting", multiprocessing.get_context("spawn")
         helpers = [spawn.Process(target=help_out, args=(threads, arguments, loop, rank, processes, meeting), daemon=True)
                    for rank in range(1, processes)]
-        return Trainer(**arguments, peers=Peers(0, processes, meeting, helpers)).train(**loop)
+        try:
+            return Trainer(**arguments, peers=Peers(0, processes, meeting, helpers)).train(**loop)
+        except BaseException:
+            for helper in helpers:  # it may wait for this process, and ends at no gentler signal then
+                if helper.is_alive():
+                    helper.kill()
+            if distributed.is_initialized():
+                distributed.destroy_process_group()
+            raise

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
+
 from . import checkpoint, export, llama, parity, peers, plot, tokenizer, trainer
 
 ROOT = Path(__file__).parents[1]
@@ -99,6 +101,8 @@ RECIPES = {
     "mini": Recipe("mini", "q8_0", "cuda", (Round(LONG, {"lr": 0.016, "step_tokens": 24576}),)),
 }
 
+LONGEST_STEP = 1e5  # tokens by which a training may go past its end
+
 # Exact arithmetic differs by rounding alone; the others also round weights and activations.
 LIMITS = {"f32": 1e-3, "f16": 0.25, "q8_0": 2.0}
 
@@ -128,17 +132,21 @@ def data(program, run, names, threads):
             raise
 
 
-def stages_begun(run):
-    """Of how many stages, those of the rounds before with them, the checkpoint has a position."""
+def progress(run):
+    """Of how many stages, those of the rounds before with them, the checkpoint has a position; and its tokens."""
     path = run / "checkpoint.pt"
-    return len(checkpoint.load(path)["positions"]) if path.exists() else 0
+    state = checkpoint.load(path) if path.exists() else {"positions": (), "tokens": 0}
+    return len(state["positions"]), state["tokens"]
 
 
 def train(run, recipe, threads, device):
     path = lambda name: str(run / f"{name}.jsonl")
-    on_cpu = device == "cpu"
+    on_cpu = torch.device(device).type == "cpu"
     processes = min(threads, 2) if on_cpu else 1
-    stages, begun = [], stages_begun(run)
+    stages, (begun, tokens) = [], progress(run)
+    whole = [stage for part in recipe.rounds for stage in part.stages]
+    if begun > len(whole) or tokens > millions(whole) * 1e6 + LONGEST_STEP:
+        raise SystemExit(f"{run}: has had {tokens / 1e6:.1f} million tokens, more than this training; give another --run")
     for part in recipe.rounds:
         first = len(stages)
         stages += [([path(name) for name in names], tokens * 1e6) for names, tokens in part.stages]
@@ -157,26 +165,24 @@ def train(run, recipe, threads, device):
                                 "valid_minutes": 15 if on_cpu else 1})
         if training.stop:
             raise SystemExit(f"stopped at step {training.step}; the same command goes on from there")
-    if begun > len(stages):
-        raise SystemExit(f"--millions: {run} is in a later round; give another --run")
 
 
-def one_round(recipe, millions):
+def one_round(recipe, total):
     """The first round alone, with so many million tokens: its last stage gives or takes."""
     first = recipe.rounds[0]
     *before, (names, _) = first.stages
-    rest = millions - sum(tokens for _, tokens in before)
+    rest = total - millions(before)
     if not 0 < rest < math.inf:
-        raise SystemExit(f"--millions {millions:g}: expected more than {millions - rest:g}, which its first stage takes")
+        raise SystemExit(f"--millions {total:g}: expected more than {millions(before):g}, which the stages before the last take")
     return replace(recipe, rounds=(replace(first, stages=(*before, (names, rest))),))
 
 
-def main(name, run, out, threads, device=None, program=None, millions=None, is_checked=True):
-    """millions: of tokens, in one round, instead of the recipe's rounds; is_checked: the files are compared with
+def main(name, run, out, threads, device=None, program=None, total=None, is_checked=True):
+    """total: million tokens, in one round, instead of the recipe's rounds; is_checked: the files are compared with
     libllama."""
     recipe, run, out = RECIPES[name], Path(run), Path(out)
-    if millions is not None:
-        recipe = one_round(recipe, millions)
+    if total is not None:
+        recipe = one_round(recipe, total)
     device = device or recipe.device
     trainer.check_device(device)
     if is_checked:

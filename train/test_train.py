@@ -237,9 +237,35 @@ class TrainerTest(unittest.TestCase):
                 write_toy(folder / f"{name}.jsonl", seed)
             for name, log_steps in (("logged", 1), ("saved", 1000)):
                 before = self.run_trainer(folder, name, 2).checkpoint.read_bytes()
-                with self.assertRaisesRegex(SystemExit, "the loss is no number any more.*lower --lr"):
+                with self.assertRaisesRegex(SystemExit, "gradient is no number any more.*lower --lr"):
                     self.run_trainer(folder, name, 6, log_steps, lr=1e30, embd_lr=1e30)
                 self.assertEqual((folder / name / "checkpoint.pt").read_bytes(), before)
+            # With two processes too, of which the other waits for this one.
+            stages = [([str(folder / "a.jsonl")], 6e3)]
+            with contextlib.redirect_stdout(io.StringIO()), self.assertRaisesRegex(SystemExit, "is no number any more"):
+                peers.train(2, 1, {"run": folder / "two", "config": "tiny", "stages": stages, "options": {"lr": 1e30, "embd_lr": 1e30}},
+                            {"log_steps": 1})
+            # A gradient that is none beside a loss that is one: told before the weights it spoils are saved.
+            spoiled = trainer.Trainer(folder / "gradient", "tiny", stages, options={"step_tokens": 600, "micro_tokens": 300})
+            spoiled.model.token_embd.register_hook(lambda grad: grad * math.inf)
+            with self.assertRaisesRegex(SystemExit, "is no number any more"):
+                spoiled.train(log_steps=1000, max_steps=1)
+            self.assertFalse(spoiled.checkpoint.exists())
+
+    def test_goes_on_with_other_passes_in_the_same_data(self):
+        """A run begun on a GPU, in one pass a step, and gone on with on a CPU sees each sequence once; other data it refuses."""
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            for seed, name in enumerate("abv"):
+                write_toy(folder / f"{name}.jsonl", seed)
+            self.run_trainer(folder, "parts", 1, micro_tokens=600)
+            parts = self.run_trainer(folder, "parts", 2, micro_tokens=200)
+            stream = parts.streams[0]
+            self.assertGreater(stream.position, 1)
+            self.assertLessEqual(stream.position, len(stream.batches))
+            self.assertEqual(parts.tokens, sum(int(stream.sequences.length[b].sum()) for b in stream.batches[:stream.position]))
+            with self.assertRaisesRegex(SystemExit, "has begun stage 0 with other data .a.jsonl.; give another --run"):
+                trainer.Trainer(folder / "parts", "tiny", [([str(folder / "b.jsonl")], 6e3)])
 
     def test_bad_requests_are_told(self):
         for stage in ("a.jsonl", "a.jsonl:x", "a.jsonl:0", ":2", "a,,b:1", "a:inf"):
@@ -373,6 +399,12 @@ class ModelTest(unittest.TestCase):
         logits.sum().backward()
         self.assertTrue(all(p.grad is not None and p.grad.dtype == torch.float32 for p in model.parameters()))
 
+    def test_parity_fails_where_a_number_is_none(self):
+        with unittest.mock.patch.object(parity, "compare", lambda *_: (math.nan, 1.0, 1.0)), \
+                unittest.mock.patch.object(export, "load_model", lambda _: None), contextlib.redirect_stdout(io.StringIO()):
+            with self.assertRaisesRegex(SystemExit, "difference nan is over"):
+                parity.main("/nowhere", "model.gguf", 1e-3)
+
     def test_sizes(self):
         with torch.device("meta"):
             sizes = {name: sum(p.numel() for p in Model(CONFIGS[name]).parameters()) for name in ("nano", "mini")}
@@ -429,11 +461,11 @@ cp "$TOY" "$out"
             toy = {"toy": recipes.Recipe("tiny", "q8_0", "cpu", rounds)}
             with unittest.mock.patch.dict(os.environ, environment), unittest.mock.patch.dict(recipes.RECIPES, toy):
                 with self.assertRaisesRegex(SystemExit, "--millions 0: expected more than 0,"):
-                    recipes.main("toy", run, out, 1, program=program, millions=0)
+                    recipes.main("toy", run, out, 1, program=program, total=0)
                 with self.assertRaisesRegex(SystemExit, "--millions nan"):
-                    recipes.main("toy", run, out, 1, program=program, millions=math.nan)
+                    recipes.main("toy", run, out, 1, program=program, total=math.nan)
                 with contextlib.redirect_stdout(io.StringIO()):
-                    recipes.main("toy", run, out, 1, program=program, millions=0.015)
+                    recipes.main("toy", run, out, 1, program=program, total=0.015)
                 first = out.read_bytes()
                 with contextlib.redirect_stdout(io.StringIO()):
                     recipes.main("toy", run, out, 1, program=program)
@@ -456,8 +488,8 @@ cp "$TOY" "$out"
                     with unittest.mock.patch.object(peers, "train", stopping):
                         with self.assertRaisesRegex(SystemExit, "stopped at step 40"):
                             recipes.main("toy", stopped, out, 1, program=program)
-                    with self.assertRaisesRegex(SystemExit, "stopped is in a later round"):
-                        recipes.main("toy", stopped, out, 1, program=program, millions=0.015)
+                    with self.assertRaisesRegex(SystemExit, "stopped: has had 0.0 million tokens, more than this training"):
+                        recipes.main("toy", stopped, out, 1, program=program, total=0.015)
                     recipes.main("toy", stopped, out, 1, program=program)
                     self.assertEqual(out.read_bytes(), made)
                     (stopped / "budget").write_text("1", encoding="utf-8")

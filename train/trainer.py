@@ -136,6 +136,7 @@ class Trainer:
                 fcntl.flock(self.log_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SystemExit(f"{self.run}: another training runs in this folder") from None
+        self.files = [[Path(f).name for f in files] for files, _ in stages]
         self.shares = np.cumsum([tokens for _, tokens in stages])
         self.default_budget = float(self.shares[-1])
         self.shares = self.shares / self.shares[-1]
@@ -153,26 +154,32 @@ class Trainer:
                 raise SystemExit(f"{source}: of a training with --optimizer {state['options']['optimizer']}")
             if source is start:
                 state["positions"], state["losses"] = {}, []
+            for index, names in state.get("files", {}).items() if source is not start else ():
+                if state["positions"][index] and index < len(self.files) and names != self.files[index]:
+                    raise SystemExit(f"{source}: has begun stage {index} with other data ({', '.join(names)}); give another --run")
         # Late in a training gradients get so small that the CPU's slow path for denormal numbers would take a
         # third of the time. Threads that are started later inherit this.
         torch.set_flush_denormal(True)
         # cuDNN's attention prepares itself for each new shape of a batch, 10 ms each way.
         torch.backends.cuda.enable_cudnn_sdp(False)
-        self.device = device
+        self.device, self.on_cpu = device, torch.device(device).type == "cpu"
+        if torch.device(device).type == "cuda":
+            torch.cuda.set_device(device)
         self.model = (given or Model(config).init(self.options["seed"])).to(device)
         self.controls = torch.zeros(config.vocab, dtype=torch.bool)
         self.controls[given.controls if given else range(config.vocab - len(tokenizer.CONTROLS), config.vocab)] = True
         if has_bf16(device) if self.options["precision"] == "auto" else self.options["precision"] == "bf16":
             self.model.use_bf16()
         self.optimizers = Optimizers(self.model, self.options)
-        self.step, self.tokens, self.seconds, positions = 0, 0, 0.0, {}
-        self.losses = []  # of the steps since the last row of the log
+        self.step, self.tokens, self.seconds, positions, limits = 0, 0, 0.0, {}, {}
+        self.losses, self.norms = [], []  # of the steps since the last row of the log; the norms are of gradients
         if state:
             self.model.load_state_dict(state["model"])
         if state and "optimizers" in state:
             self.optimizers.load(state["optimizers"])
             self.step, self.tokens = state["step"], state["tokens"]
             self.seconds, positions = state["seconds"], state["positions"]
+            limits = state.get("limits", dict.fromkeys(positions, state["options"]["micro_tokens"]))
             self.losses = state.get("losses", [])
             torch.set_rng_state(state["rng"])
         self.compiled = compile
@@ -189,7 +196,7 @@ class Trainer:
             key = tuple(files)
             if key not in loaded:
                 loaded[key] = data.concatenate([read(f) for f in files])
-            self.streams.append(data.Stream(loaded[key], self.options["micro_tokens"],
+            self.streams.append(data.Stream(loaded[key], limits.get(index, self.options["micro_tokens"]),
                                             self.options["seed"] * 1000 + index, positions.get(index, 0)))
         self.valid = {Path(f).stem: read(f) for f in valid}
         self.stop = False
@@ -210,19 +217,21 @@ class Trainer:
         return {"config": self.model.config.to_dict(), "options": self.options, "step": self.step,
                 "tokens": self.tokens, "seconds": self.seconds, "losses": self.settled(), "model": self.model.state_dict(),
                 "optimizers": self.optimizers.state(), "rng": torch.get_rng_state(),
-                "positions": {i: s.position for i, s in enumerate(self.streams)}}
+                "positions": {i: s.position for i, s in enumerate(self.streams)},
+                "limits": {i: s.limit for i, s in enumerate(self.streams)},  # of the batches that positions count
+                "files": {i: list(files) for i, files in enumerate(self.files)}}
 
     def settled(self):
         """The losses since the last row of the log as numbers: until then they may still be computed on the device, which
         the next steps do not wait for."""
-        self.losses = [float(loss) for loss in self.losses]
-        if not all(map(math.isfinite, self.losses)):
-            raise SystemExit(f"{self.run}: the loss is no number any more (by step {self.step}); RUN/checkpoint.pt is of "
-                             "before: the same command with a lower --lr goes on from there")
+        self.losses, norms, self.norms = [float(loss) for loss in self.losses], [float(norm) for norm in self.norms], []
+        if not all(map(math.isfinite, self.losses + norms)):
+            raise SystemExit(f"{self.run}: the loss or its gradient is no number any more (by step {self.step}). "
+                             "RUN/checkpoint.pt is of before: 'pretrain' or 'finetune' with a lower --lr goes on from there")
         return self.losses
 
     def to_device(self, tensor):
-        return tensor if self.device == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor if self.on_cpu else tensor.pin_memory().to(self.device, non_blocking=True)
 
     def log(self, **row):
         line = json.dumps({k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()})
@@ -239,7 +248,7 @@ class Trainer:
         return self.controls[batch.inputs.reshape(-1)[batch.at]]
 
     def train_step(self, budget):
-        """One optimizer step over micro-batches of different lengths; returns (loss, tokens), the loss as a tensor."""
+        """One optimizer step over micro-batches of different lengths; returns (loss, norm of its gradient, tokens), the first two as tensors."""
         stream, indices, tokens = self.streams[self.stage(budget)], [], 0
         sequences, limit = stream.sequences, self.options["micro_tokens"]
         while tokens < self.options["step_tokens"] - limit // 2:
@@ -253,11 +262,11 @@ class Trainer:
             loss.backward()
             total += loss.detach()
         total = self.peers.add_up(self.model, total)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options["clip"])
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options["clip"])
         self.optimizers.step(rate(self.tokens, budget, self.options))
         self.step += 1
         self.tokens += tokens
-        return total, tokens
+        return total, norm, tokens
 
     @torch.no_grad()
     def validate(self, limit=400):
@@ -301,10 +310,11 @@ class Trainer:
                 if not (self.run / "stable.pt").exists():
                     checkpoint.save(self.run / "stable.pt", self.state())
             begin = time.monotonic()
-            loss, tokens = self.train_step(budget)
+            loss, norm, tokens = self.train_step(budget)
             if not is_first:
                 continue
             self.losses.append(loss)
+            self.norms.append(norm)
             seen += tokens
             is_logged = self.step % log_steps == 0
             if is_logged:
