@@ -83,7 +83,7 @@ VALIDATION = [name for name, what in DATA.items() if what.split == "validation"]
 # Copying and the choice of a tool come first, by themselves; after that all levels together, since a level that is left
 # out is forgotten. Nothing is seen twice.
 FIRST = ((("easy",), 2.5), (tuple(f"all{level}" for level in range(1, 10)), 148.2))
-SECOND = ((tuple(f"late{level}" for level in range(1, 10)), 80.0),)
+SECOND = ((tuple(f"late{level}" for level in range(1, 10)), 70.0),)
 LONG = (FIRST[0], (FIRST[1][0], 270.0))
 
 
