@@ -52,29 +52,20 @@ class DataSet:
                 "--split", self.split, "--policy", "as-written", *(["--modes", self.modes] if self.modes else [])]
 
 
-OFTEN_ASYNC = "async=55,async+=20,sync=5,sync-parallel=20"
-MOSTLY_ASYNC_PLUS = "async=35,async+=45,sync=10,sync-parallel=10"
+LONGEST = {6: 4000, 8: 2000}  # tokens of a sample; of the other levels 1,600
+MODES = {7: "async=35,async+=45,sync=10,sync-parallel=10", 8: "async=55,async+=20,sync=5,sync-parallel=20"}
+
+
+def of_all_levels(name, seed, samples):
+    """Data sets of levels 1, 2, …, of so many samples each."""
+    return {f"{name}{level}": DataSet(level, count, seed + level, LONGEST.get(level, 1600), MODES.get(level, DataSet.modes))
+            for level, count in enumerate(samples, 1)}
+
 
 DATA = {
     "easy": DataSet(1, 5000, 501, 900, modes=""),
-    "all1": DataSet(1, 3000, 1001, 1600),
-    "all2": DataSet(2, 16000, 1002, 1600),
-    "all3": DataSet(3, 46000, 1003, 1600),
-    "all4": DataSet(4, 62000, 1004, 1600),
-    "all5": DataSet(5, 80000, 1005, 1600),
-    "all6": DataSet(6, 40000, 1006, 4000),
-    "all7": DataSet(7, 56000, 1007, 1600, modes=MOSTLY_ASYNC_PLUS),
-    "all8": DataSet(8, 28000, 1008, 2000, modes=OFTEN_ASYNC),
-    "all9": DataSet(9, 40000, 1009, 1600),
-    "late1": DataSet(1, 400, 1101, 1600),
-    "late2": DataSet(2, 3000, 1102, 1600),
-    "late3": DataSet(3, 12000, 1103, 1600),
-    "late4": DataSet(4, 24000, 1104, 1600),
-    "late5": DataSet(5, 20000, 1105, 1600),
-    "late6": DataSet(6, 10000, 1106, 4000),
-    "late7": DataSet(7, 15000, 1107, 1600, modes=MOSTLY_ASYNC_PLUS),
-    "late8": DataSet(8, 9000, 1108, 2000, modes=OFTEN_ASYNC),
-    "late9": DataSet(9, 18000, 1109, 1600),
+    **of_all_levels("all", 1000, (3000, 16000, 46000, 62000, 80000, 40000, 56000, 28000, 40000)),
+    **of_all_levels("late", 1100, (400, 3000, 12000, 24000, 20000, 10000, 15000, 9000, 18000)),
     **{f"valid{level}": DataSet(level, 100, level + 7, 2000 if level == 8 else 1600, split="validation")
        for level in (3, 4, 5, 6, 8, 9)},
 }
