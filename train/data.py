@@ -7,6 +7,7 @@ The batch order is a function of (seed, stage, position) alone, so that a resume
 import json
 import os
 from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -78,17 +79,15 @@ def load(path, cache_dir, vocab=None, context=None):
     return sequences
 
 
+MUCH = 100e6  # bytes to read that are worth starting processes for
+
+
 def prepare(paths, cache_dir, vocab=None, context=None):
     """Has load() keep the arrays of all of them, with all cores where there is much to read."""
     missing = [path for path in dict.fromkeys(paths) if not cache_of(path, cache_dir).exists()]
-    if len(missing) > 1 and sum(Path(path).stat().st_size for path in missing) > 100e6:
+    if len(missing) > 1 and sum(Path(path).stat().st_size for path in missing) > MUCH:
         with ProcessPoolExecutor(min(len(missing), len(os.sched_getaffinity(0))), get_context("spawn")) as pool:
-            try:
-                for future in [pool.submit(keep, path, cache_dir, vocab, context) for path in missing]:
-                    future.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+            list(pool.map(keep, missing, repeat(cache_dir), repeat(vocab), repeat(context)))
 
 
 def keep(*arguments):

@@ -83,6 +83,15 @@ def write_toy(path, seed, n=60):
             file.write(json.dumps({"tokens": ids, "loss": [[len(ids) - len(word) - 1, len(ids)]]}) + "\n")
 
 
+@contextlib.contextmanager
+def toys(names="abv"):
+    """A folder with NAME.jsonl of each."""
+    with tempfile.TemporaryDirectory() as folder:
+        for seed, name in enumerate(names):
+            write_toy(Path(folder) / f"{name}.jsonl", seed)
+        yield Path(folder)
+
+
 class DataTest(unittest.TestCase):
     def test_targets_are_exactly_the_loss_ranges(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -109,6 +118,15 @@ class DataTest(unittest.TestCase):
                 path.write_bytes(b'{"tokens": [1, 2], "loss": [[1, 2]]}\n' + line + b"\n")
                 with self.assertRaisesRegex(SystemExit, "x.jsonl:2"):
                     data.read_jsonl(path)
+
+    def test_much_is_read_by_several_processes(self):
+        with toys("ab") as folder, unittest.mock.patch.object(data, "MUCH", 0):
+            files = [folder / "a.jsonl", folder / "b.jsonl"]
+            data.prepare(files, folder)
+            self.assertTrue(all(data.cache_of(file, folder).exists() for file in files))
+            (folder / "c.jsonl").write_text("{", encoding="utf-8")
+            with self.assertRaisesRegex(SystemExit, "c.jsonl:1: not a training sequence"):
+                data.prepare([folder / "c.jsonl", shutil.copy(files[0], folder / "d.jsonl")], folder)
 
     def test_an_epoch_has_every_sequence_once_and_position_resumes(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -166,10 +184,7 @@ class TrainerTest(unittest.TestCase):
 
     def test_resume_gives_the_same_curve(self):
         torch.set_num_threads(1)
-        with tempfile.TemporaryDirectory() as folder:
-            folder = Path(folder)
-            for seed, name in enumerate("abv"):
-                write_toy(folder / f"{name}.jsonl", seed)
+        with toys() as folder:
             whole = self.run_trainer(folder, "whole", 14, log_steps=2)
             for steps in (3, 4, 11, 14):
                 parts = self.run_trainer(folder, "parts", steps, log_steps=2)
@@ -179,10 +194,7 @@ class TrainerTest(unittest.TestCase):
                 self.assertTrue(torch.equal(weight, parts.model.state_dict()[name]), name)
 
     def test_processes_train_as_one_does(self):
-        with tempfile.TemporaryDirectory() as folder:
-            folder = Path(folder)
-            for seed, name in enumerate("abv"):
-                write_toy(folder / f"{name}.jsonl", seed)
+        with toys() as folder:
             stages = [([str(folder / "a.jsonl")], 6e3), ([str(folder / "b.jsonl")], 6e3)]
             trained = {}
             for processes in (1, 2):
@@ -219,10 +231,7 @@ class TrainerTest(unittest.TestCase):
                 trainer.Trainer(folder / "s", "nano", stages, start=folder / "other.gguf")
 
     def test_budget_file_moves_the_end(self):
-        with tempfile.TemporaryDirectory() as folder:
-            folder = Path(folder)
-            for seed, name in enumerate("abv"):
-                write_toy(folder / f"{name}.jsonl", seed)
+        with toys() as folder:
             self.run_trainer(folder, "r", 2)
             (folder / "r" / "budget").write_text("0.004", encoding="utf-8")
             ended = self.run_trainer(folder, "r", None)
@@ -231,10 +240,7 @@ class TrainerTest(unittest.TestCase):
             self.assertTrue((folder / "r" / "stable.pt").exists())
 
     def test_a_loss_that_is_no_number_ends_it(self):
-        with tempfile.TemporaryDirectory() as folder:
-            folder = Path(folder)
-            for seed, name in enumerate("abv"):
-                write_toy(folder / f"{name}.jsonl", seed)
+        with toys() as folder:
             for name, log_steps in (("logged", 1), ("saved", 1000)):
                 before = self.run_trainer(folder, name, 2).checkpoint.read_bytes()
                 with self.assertRaisesRegex(SystemExit, "gradient is no number any more.*lower --lr"):
@@ -254,10 +260,7 @@ class TrainerTest(unittest.TestCase):
 
     def test_goes_on_with_other_passes_in_the_same_data(self):
         """A run begun on a GPU, in one pass a step, and gone on with on a CPU sees each sequence once; other data it refuses."""
-        with tempfile.TemporaryDirectory() as folder:
-            folder = Path(folder)
-            for seed, name in enumerate("abv"):
-                write_toy(folder / f"{name}.jsonl", seed)
+        with toys() as folder:
             self.run_trainer(folder, "parts", 1, micro_tokens=600)
             parts = self.run_trainer(folder, "parts", 2, micro_tokens=200)
             stream = parts.streams[0]
@@ -271,10 +274,7 @@ class TrainerTest(unittest.TestCase):
         for stage in ("a.jsonl", "a.jsonl:x", "a.jsonl:0", ":2", "a,,b:1", "a:inf"):
             with self.assertRaisesRegex(SystemExit, "--stage"):
                 trainer.parse_stage(stage)
-        with tempfile.TemporaryDirectory() as folder:
-            folder = Path(folder)
-            for seed, name in enumerate("abv"):
-                write_toy(folder / f"{name}.jsonl", seed)
+        with toys() as folder:
             stages = [([str(folder / "a.jsonl")], 6e3)]
             first = self.run_trainer(folder, "r", 2)
             with self.assertRaisesRegex(SystemExit, "checkpoint.pt: of another shape"):
@@ -311,10 +311,7 @@ class TrainerTest(unittest.TestCase):
         self.assertFalse(run.checkpoint.with_suffix(".partial").exists())
 
     def test_learns(self):
-        with tempfile.TemporaryDirectory() as folder:
-            folder = Path(folder)
-            for seed, name in enumerate("abv"):
-                write_toy(folder / f"{name}.jsonl", seed)
+        with toys() as folder:
             for optimizer, rate in (("muon", 0.02), ("adamw", 0.003)):
                 self.run_trainer(folder, optimizer, None, optimizer=optimizer, lr=rate)
                 losses = [row[2] for row in self.curve(folder / optimizer)]
@@ -366,10 +363,7 @@ class CompileTest(unittest.TestCase):
         """Batches of other sizes, single rows and validation compile nothing more; losses are as without."""
         torch.set_num_threads(1)
         compile = lambda f, dynamic: torch._dynamo.optimize("aot_eager", dynamic=dynamic)(f)
-        with tempfile.TemporaryDirectory() as folder:
-            folder = Path(folder)
-            for seed, name in enumerate("av"):
-                write_toy(folder / f"{name}.jsonl", seed)
+        with toys("av") as folder:
             losses = {}
             for compiled in (False, True):
                 torch._dynamo.reset()
