@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/llama_server.h"
 
+#include <algorithm>
 #include <chrono>
 #include <deque>
 #include <format>
@@ -63,6 +64,7 @@ class TokenStream : public std::enable_shared_from_this<TokenStream> {
     if (!failed) socket_.set_option(tcp::no_delay(true), failed);
     if (!failed) http::write(socket_, request, failed);
     if (failed) return fail(ErrorCode::io, "the server cannot be asked: " + failed.message());
+    heard_ = std::chrono::steady_clock::now();
     read();
     return {};
   }
@@ -83,6 +85,8 @@ class TokenStream : public std::enable_shared_from_this<TokenStream> {
   // All tokens have come, or an error.
   [[nodiscard]] bool ended() const { return ended_; }
   [[nodiscard]] const std::optional<Error>& error() const { return error_; }
+  // When the server last said something, or was asked.
+  [[nodiscard]] std::chrono::steady_clock::time_point heard() const { return heard_; }
 
  private:
   void read() {
@@ -93,6 +97,7 @@ class TokenStream : public std::enable_shared_from_this<TokenStream> {
   }
 
   void take_in(error_code failed) {
+    heard_ = std::chrono::steady_clock::now();
     if (parser_.is_header_done() && parser_.get().result() == http::status::ok) {
       parse();
     } else if (parser_.is_done()) {
@@ -162,6 +167,7 @@ class TokenStream : public std::enable_shared_from_this<TokenStream> {
   std::size_t parsed_ = 0;  // of the body
   std::deque<Token> tokens_;
   std::size_t count_ = 0;  // that have come
+  std::chrono::steady_clock::time_point heard_;
   bool closed_ = false, ended_ = false;
   std::optional<Error> error_;
 };
@@ -189,6 +195,7 @@ struct CompletionClient::Impl {
   asio::io_context context;
   tcp::endpoint server;
   const Vocabulary* vocabulary = nullptr;
+  std::chrono::milliseconds longest_silence{};
   std::optional<std::string> last_words;  // the server's process has ended
 
   Result<std::shared_ptr<TokenStream>> ask(std::span<const Token> prompt, bool uses_cache,
@@ -218,6 +225,10 @@ struct CompletionClient::Impl {
   // Until the stream (may be null) has news, at most to `until` (nothing: without end).
   Result<void> wait(TokenStream* stream,
                     std::optional<std::chrono::steady_clock::time_point> until) {
+    if (stream != nullptr) {
+      const auto silent = stream->heard() + longest_silence;
+      until = std::min(until.value_or(silent), silent);
+    }
     asio::steady_timer timer(context);
     const auto is_due = std::make_shared<bool>(false);
     if (until) {
@@ -230,14 +241,22 @@ struct CompletionClient::Impl {
     }
     if (stream != nullptr && stream->error()) return std::unexpected(because(*stream->error()));
     if (last_words) return fail(ErrorCode::io, "the server has ended: " + *last_words);
+    if (stream != nullptr && !stream->has_news() &&
+        std::chrono::steady_clock::now() - stream->heard() >= longest_silence) {
+      return fail(ErrorCode::io,
+                  std::format("the server has said nothing for {:g} s",
+                              std::chrono::duration<double>(longest_silence).count()));
+    }
     return {};
   }
 };
 
-CompletionClient::CompletionClient(std::uint16_t port, const Vocabulary& vocabulary)
+CompletionClient::CompletionClient(std::uint16_t port, const Vocabulary& vocabulary,
+                                   std::chrono::milliseconds longest_silence)
     : impl_(std::make_unique<Impl>()) {
   impl_->server = local(port);
   impl_->vocabulary = &vocabulary;
+  impl_->longest_silence = longest_silence;
 }
 
 CompletionClient::~CompletionClient() = default;

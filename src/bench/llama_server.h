@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -30,8 +31,11 @@ struct LlamaServerOptions {
 // Asks a server at a port of this machine. Not thread-safe.
 class CompletionClient {
  public:
+  // A server says nothing while it computes a prompt: the limit is for one that hangs.
+  static constexpr std::chrono::milliseconds kLongestSilence = std::chrono::minutes{10};
   // The vocabulary is that of the server's model; it must outlive the client.
-  CompletionClient(std::uint16_t port, const Vocabulary& vocabulary);
+  CompletionClient(std::uint16_t port, const Vocabulary& vocabulary,
+                   std::chrono::milliseconds longest_silence = kLongestSilence);
   ~CompletionClient();
   CompletionClient(const CompletionClient&) = delete;
   CompletionClient& operator=(const CompletionClient&) = delete;
@@ -40,7 +44,8 @@ class CompletionClient {
   [[nodiscard]] Result<void> compute(std::span<const Token> prompt);
   // As simulate(), from `start` on: with the server's tokens (greedy), and real time. `uses_cache`:
   // requests but the first may use what is in the server's cache; the first one does. Errors:
-  // io, what the server or the connection says; limit_exceeded, the server's context is full.
+  // io, what the server or the connection says, or that it says nothing; limit_exceeded, the
+  // server's context is full.
   [[nodiscard]] Result<SimulationReport> run(Session& session, Time start, bool uses_cache,
                                              const SimulatedTool& tool,
                                              const EventObserver& observer,

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <format>
 #include <functional>
 #include <string>
@@ -231,6 +232,20 @@ TEST(CompletionClient, PartsOfACharacterAreReadFromItsText) {
   const auto report = answered_with(answer, session);
   ASSERT_TRUE(report) << report.error().message;
   EXPECT_EQ(session.answer(), "\u00e4");
+}
+
+TEST(CompletionClient, AServerThatSaysNothingMoreIsAnError) {
+  ScriptedServer server([](const Json&) {
+    auto tokens = spelled_tokens("abc");
+    tokens.push_back(kNoToken);
+    return tokens;
+  });
+  CompletionClient client(server.port(), quick_vocabulary(), std::chrono::milliseconds{300});
+  Session session = open_session();
+  const auto report = client.run(session, Time{}, true, quick_tool, {}, {});
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().code, ErrorCode::io);
+  EXPECT_EQ(report.error().message, "the server has said nothing for 0.3 s");
 }
 
 TEST(CompletionClient, AServerThatIsNotThereIsAnError) {
