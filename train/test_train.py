@@ -140,6 +140,12 @@ class DataTest(unittest.TestCase):
                 later = data.Stream(sequences, 300, 1, position).next()
                 self.assertEqual(later.tolist(), seen[position].tolist())
 
+    def test_padding_is_what_a_pass_computes_beyond_its_sequences(self):
+        start = np.array([0, 10, 20, 40])
+        sequences = data.Sequences(np.zeros(40, dtype=np.uint16), np.ones(40, dtype=bool), start)
+        self.assertAlmostEqual(data.Stream(sequences, 60, 1).padding(), 1 - 40 / 60)
+        self.assertEqual(data.Stream(sequences, 20, 1).padding(), 0)
+
     def test_what_is_dealt_is_about_as_much_for_each(self):
         lengths = np.random.default_rng(1).integers(50, 1500, 40)
         for hands in (1, 2, 3):

@@ -230,6 +230,12 @@ class Trainer:
                              "RUN/checkpoint.pt is of before: 'pretrain' or 'finetune' with a lower --lr goes on from there")
         return self.losses
 
+    def describe(self):
+        for index, stream in enumerate(self.streams):
+            lengths = stream.sequences.length
+            print(f"stage {index}: {len(lengths)} sequences, {int(lengths.sum()) / 1e6:.2f} million tokens, up to "
+                  f"{int(lengths.max())} in one; {100 * stream.padding():.1f} % of what is computed is padding", flush=True)
+
     def to_device(self, tensor):
         return tensor if self.on_cpu else tensor.pin_memory().to(self.device, non_blocking=True)
 
@@ -297,6 +303,8 @@ class Trainer:
                     for s in (signal.SIGTERM, signal.SIGINT)]
         self.peers.meet()
         is_first = self.peers.rank == 0
+        if is_first:
+            self.describe()
         saved = validated = mark = time.monotonic()
         seen, decaying, first_step = 0, False, self.step
         budget = self.budget()
