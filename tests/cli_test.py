@@ -1034,7 +1034,15 @@ class Dataset(ModelTest):
     def test_what_is_wrong_is_said(self):
         traces = self.file("traces.jsonl", json.dumps(self.TRACE) + "\n")
         self.assertUsageError(self.dataset("--traces", "none.jsonl"), "none.jsonl")
-        self.assertUsageError(self.dataset("--traces", self.file("bad.jsonl", "{}\n")), "bad.jsonl:1: ")
+        self.assertUsageError(self.dataset("--traces", self.file("bad.jsonl", "{}\n")), "bad.jsonl:1: key 'id' not found")
+        self.assertUsageError(self.dataset("--traces", self.folder.name), self.folder.name, "is a folder")
+        self.assertUsageError(self.dataset("--samples", "0"), "--samples")
+        out = self.file("out.jsonl", "of before\n")
+        self.assertUsageError(self.dataset("--traces", traces, "--max-tokens", "64", "--out", out),
+                              "longer than --max-tokens 64, the shortest has", "--only-called")
+        self.assertEqual(out.read_text(), "of before\n")
+        for level in ("6", "8"):
+            self.assertUsageError(self.dataset("--level", level, "--max-tokens", "64"), "nearly all samples are longer")
         self.assertUsageError(self.dataset("--traces", traces, "--without", self.file("i.json", '["p_0"]')),
                               "no trace is left", "--without")
         self.assertUsageError(self.dataset("--traces", traces, "--only", "none.json#/a"), "none.json")
@@ -1043,6 +1051,34 @@ class Dataset(ModelTest):
         self.assertUsageError(self.dataset("--format", "xml"), "xml", "sharegpt")
         for modes in ("asink", "async=x", "async=-1", "async="):
             self.assertUsageError(self.dataset("--modes", modes), modes.split("=")[0])
+
+    def test_what_cannot_be_used_is_left_out(self):
+        lines = [self.TRACE, {**self.TRACE, "id": "p_1", "calls": []},
+                 {**self.TRACE, "id": "p_2", "calls": [{"name": "music.play", "args": {"x": 7}}]}]
+        traces = self.file("traces.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        for args in (["dataset", "--vocab", MODEL], ["eval", "--threads", "1", "--mode", "sync,sync", "--json"]):
+            with self.subTest(args[0]):
+                result = run(*args, "--traces", traces)
+                self.assertEqual(result.returncode, 0, result)
+                self.assertIn("1 traces left out, which have no call", result.stderr)
+                self.assertRegex(result.stderr, "p_2 left out: music_play")
+        self.assertEqual(json.loads(result.stdout)["modes"]["sync"]["runs"], 1)
+        self.assertEqual(json.loads(result.stdout)["tasks"], 1)
+
+    def test_without_leaves_out_what_shares_a_task(self):
+        (function,) = self.TRACE["functions"]
+        self.file("multi_turn_functions.json", json.dumps({"Music": [function]}))
+        beside = lambda id, *samples: {
+            "id": id, "user": "do it", "classes_called": ["Music"],
+            "subtasks": [{"user": "", "sample": sample, "calls": self.TRACE["calls"]} for sample in samples]}
+        lines = [beside("m_0", "p_0", "p_1"), beside("m_1", "p_1", "p_2"), beside("m_2", "p_3"),
+                 *({**self.TRACE, "id": f"p_{i}"} for i in range(4))]
+        traces = self.file("all.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        ids = self.file("ids.json", '["m_0", "m_9"]')
+        result = self.dataset("--traces", traces, "--without", ids)
+        self.assertEqual({json.loads(line)["id"] for line in result.stdout.splitlines()}, {"m_2", "p_2", "p_3"}, result)
+        self.assertIn("1 traces left out, and 3 that share a task with one", result.stderr)
+        self.assertIn("1 ids are of no trace of these files", result.stderr)
 
     def test_modes_as_asked(self):
         result = self.dataset("--samples", "60", "--modes", "async+=3,sync=1", "--format", "spans", "--level", "4")

@@ -20,6 +20,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/assets.h"
 #include "cli/commands.h"
 #include "cli/task_source.h"
 #include "oracle/sample_format.h"
@@ -37,7 +38,7 @@ std::map<std::string, Value> by_name(const std::array<Named, kCount>& all, Value
 }
 
 struct DatasetCommand {
-  std::string vocabulary = "train/tokenizer/vocab.gguf";
+  std::optional<std::string> vocabulary;
   std::string out = "-";
   std::optional<std::uint64_t> samples;
   TaskSource source;
@@ -113,15 +114,13 @@ int DatasetCommand::run() {
     if (!share) return complain("--modes: " + share.error().message);
     options.modes.push_back(*share);
   }
-  const auto vocab = load_vocabulary(vocabulary);
+  const auto model = vocabulary ? Result<std::string>(*vocabulary) : find_model(std::nullopt);
+  if (!model) return complain(model.error().message);
+  const auto vocab = load_vocabulary(*model);
   if (!vocab) return complain(vocab.error().message);
   const Split words = by_name(kSplits, &NamedSplit::split).at(split);
   if (auto ok = source.open(words, vocab->get()); !ok) return complain(ok.error().message);
   std::ofstream file;
-  if (out != "-") {
-    file.open(out);
-    if (!file) return complain("cannot write '" + out + "'");
-  }
   std::ostream& stream = out == "-" ? std::cout : file;
   // Without --samples each trace is tried once, also where some are too long.
   const std::uint64_t wanted = samples.value_or(source.is_recorded() ? source.size() : 1000);
@@ -154,6 +153,12 @@ int DatasetCommand::run() {
   };
   const bool on_terminal = isatty(STDERR_FILENO) == 1;
   Statistics statistics;
+  std::size_t shortest = SIZE_MAX;  // of those that are too long, in tokens
+  const auto longer = [&] {
+    return std::format("longer than --max-tokens {}{}; raise it{}", options.max_tokens,
+                       shortest < SIZE_MAX ? std::format(", the shortest has {}", shortest) : "",
+                       source.is_recorded() ? ", or see --only-called" : "");
+  };
   std::vector<Made> batch(std::size_t{64} * workers);
   for (std::uint64_t begin = 0; statistics.samples < wanted && begin < last;
        begin += batch.size()) {
@@ -179,17 +184,25 @@ int DatasetCommand::run() {
       }
       if (is_too_long) {
         if (!made.sample) say_left_out(begin + i, made.sample.error().message);
-        if (++statistics.too_long > 100 + 10 * statistics.samples) {
-          return complain("nearly all samples are longer than --max-tokens; raise it");
+        ++statistics.too_long;
+        if (made.sample) shortest = std::min(shortest, made.sample->tokens.size());
+        if (last == UINT64_MAX && statistics.too_long > 100 + 10 * statistics.samples) {
+          return complain("nearly all samples are " + longer());
         }
         continue;
       }
       if (source.is_recorded() && !made.sample->refused.empty()) {
         say_left_out(begin + i, made.sample->refused);
-        if (++statistics.refused > 100 + 10 * statistics.samples) {
+        ++statistics.refused;
+        if (last == UINT64_MAX && statistics.refused > 100 + 10 * statistics.samples) {
           return complain("nearly all recorded calls are refused by their functions");
         }
         continue;
+      }
+      // Not sooner: a file of before is not lost where nothing can be made.
+      if (out != "-" && !file.is_open()) {
+        file.open(out);
+        if (!file) return complain("cannot write '" + out + "'");
       }
       stream << made.line << '\n';
       statistics.add(*made.sample);
@@ -207,7 +220,10 @@ int DatasetCommand::run() {
   stream.flush();
   if (!stream) return complain("writing to '" + out + "' failed: is the disk full?");
   statistics.print(options.max_tokens);
-  if (statistics.samples == 0) return complain("no sample is left");
+  if (statistics.samples == 0) {
+    return complain(statistics.too_long > 0 ? "no sample is left: they are " + longer()
+                                            : "no sample is left");
+  }
   return kExitOk;
 }
 
@@ -217,12 +233,13 @@ void add_dataset_command(CLI::App& app, int& exit_code) {
   auto command = std::make_shared<DatasetCommand>();
   CLI::App* sub = app.add_subcommand(
       "dataset", "write training samples of synthetic tasks or recorded calls (JSON lines)");
-  sub->add_option("--vocab", command->vocabulary, "GGUF file with the vocabulary")
-      ->capture_default_str();
+  sub->add_option("--vocab", command->vocabulary,
+                  "GGUF file with the vocabulary (default: that of the model that asynclm ships)");
   sub->add_option("--out", command->out, "output file, - for standard output")
       ->capture_default_str();
   sub->add_option("--samples", command->samples,
-                  "samples to write (default: 1000, or one of each trace)");
+                  "samples to write (default: 1000, or one of each trace)")
+      ->check(CLI::PositiveNumber);
   CLI::Option* const traces = command->source.add_to(*sub);
   sub->add_option("--policy", command->policy, "which callable call the teacher writes first")
       ->check(CLI::IsMember(by_name(kPolicies, &NamedPolicy::policy)))

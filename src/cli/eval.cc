@@ -107,7 +107,7 @@ int EvalCommand::run() {
   for (const std::string& name : modes) {
     const auto mode = parse_mode(name);
     if (!mode) return complain("--mode: " + mode.error().message);
-    wanted.push_back(*mode);
+    if (!std::ranges::contains(wanted, *mode)) wanted.push_back(*mode);
   }
   const auto path = find_model(model);
   if (!path) return complain(path.error().message);
@@ -117,6 +117,7 @@ int EvalCommand::run() {
   if (auto ok = source.open(Split::test, &(*engine)->vocabulary()); !ok) {
     return complain(ok.error().message);
   }
+  if (auto ok = source.leave_out_refused(); !ok) return complain(ok.error().message);
   const std::uint64_t count = source.is_recorded()
                                   ? std::min(tasks.value_or(UINT64_MAX), source.size())
                                   : tasks.value_or(200);
@@ -298,6 +299,12 @@ void add_eval_command(CLI::App& app, int& exit_code) {
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   sub->add_option("--failures", command->failures, "write the failing runs to this file");
+  sub->footer(
+      "The table: runs; calls right, of those expected and those too many; runs right as a whole; "
+      "tasks right at all timings; answers with the right lines; runs that ended by themselves; "
+      "choices of the call with the longest estimate; traps while nothing could be called; calls "
+      "before what they need; results used before they came; calls made again; calls refused; "
+      "calls left to the session and not run; interrupts that the model wrote itself.");
   command->monitor.add_to(*sub);
   sub->add_flag("--json", command->json, "one JSON object on standard output");
   sub->callback([command, &exit_code] { exit_code = command->run(); });

@@ -4,11 +4,14 @@
 #include <algorithm>
 #include <exception>
 #include <filesystem>
+#include <format>
 #include <fstream>
+#include <iostream>
 #include <iterator>
 #include <set>
 #include <utility>
 
+#include "base/json_error.h"
 #include "oracle/cheat_sheet.h"
 
 namespace asynclm {
@@ -29,7 +32,39 @@ Result<std::set<std::string>> read_ids(const std::string& where) {
     }
     return ids;
   } catch (const std::exception& error) {
-    return fail(ErrorCode::invalid_argument, where + ": " + error.what());
+    return fail(ErrorCode::invalid_argument, where + ": " + plain_message(error));
+  }
+}
+
+// The traces with these ids, and all that share a task with one of them. Which tasks one has is
+// known only where it is among the traces that were read.
+void leave_out(std::set<std::string> ids, std::vector<Trace>& traces) {
+  std::set<std::string> found;
+  for (const Trace& trace : traces) {
+    if (ids.contains(trace.id)) found.insert(trace.id);
+  }
+  const std::size_t unknown = ids.size() - found.size();
+  for (const Trace& trace : traces) {
+    if (!found.contains(trace.id)) continue;
+    for (const Trace::Part& part : trace.parts) {
+      if (!part.sample.empty()) ids.insert(part.sample);
+    }
+  }
+  const auto all = traces.size();
+  const auto named = std::erase_if(
+      traces, [&](const Trace& trace) { return found.contains(trace.id); });
+  std::erase_if(traces, [&](const Trace& trace) {
+    return ids.contains(trace.id) ||
+           std::ranges::any_of(trace.parts,
+                               [&](const Trace::Part& part) { return ids.contains(part.sample); });
+  });
+  std::cerr << std::format("--without: {} traces left out, and {} that share a task with one\n",
+                           named, all - named - traces.size());
+  if (unknown > 0) {
+    std::cerr << std::format(
+        "--without: {} ids are of no trace of these files; where tasks side by side are among "
+        "them, give their file too, so that what they share can be left out\n",
+        unknown);
   }
 }
 
@@ -37,18 +72,20 @@ Result<std::set<std::string>> read_ids(const std::string& where) {
 
 CLI::Option* TaskSource::add_to(CLI::App& command, int lowest_level) {
   CLI::Option* const traces = command.add_option(
-      "--traces", files_, "files of recorded calls (src/oracle/traces.h), and no synthetic tasks");
+      "--traces", files_,
+      "files of recorded calls, and no synthetic tasks: a JSON object a line, "
+      "{id, messages, functions, calls} and what else src/oracle/traces.h says");
   command
       .add_option("--only", only_,
                   "take only these traces: a JSON file with ids, FILE or FILE#/json/pointer")
       ->needs(traces);
   command
       .add_option("--without", without_,
-                  "take all but these traces and those that have one of them as a part")
+                  "take all but these traces and those that share a task with one of them")
       ->needs(traces);
   command
       .add_flag("--calls-in-prompt", calls_in_prompt_,
-                "the prompt says which calls to make (src/oracle/cheat_sheet.h)")
+                "the prompt says which calls to make, as in the paper's latency experiments")
       ->needs(traces);
   command
       .add_flag("--only-called", only_called_,
@@ -56,7 +93,11 @@ CLI::Option* TaskSource::add_to(CLI::App& command, int lowest_level) {
       ->needs(traces);
   command.add_option("--words", words_, "word list of the synthetic tasks, one word a line")
       ->capture_default_str();
-  command.add_option("--level", level_, "how hard the synthetic tasks are")
+  command
+      .add_option("--level", level_,
+                  "which synthetic tasks: 1 one call, 2 several, 3 chains and errors, 4 more and "
+                  "longer ones, 5 the user interrupts, 6 and 8 the calls stand in the prompt, 7 "
+                  "what else async+ can, 9 as 4 with results of several values")
       ->check(CLI::Range(lowest_level, kLevels))
       ->excludes(traces)
       ->capture_default_str();
@@ -75,6 +116,16 @@ Result<void> TaskSource::open(Split split, const Vocabulary* vocabulary) {
   list_ = std::move(*list);
   if (vocabulary == nullptr) return {};
   return list_->fit(*vocabulary);
+}
+
+Result<void> TaskSource::leave_out_refused() {
+  std::erase_if(traces_, [](const Trace& trace) {
+    const std::string why = refused_call(trace.sequence);
+    if (!why.empty()) std::cerr << std::format("{} left out: {}\n", trace.id, why);
+    return !why.empty();
+  });
+  if (!is_recorded() || !traces_.empty()) return {};
+  return fail(ErrorCode::invalid_argument, "no trace is left whose functions take its calls");
 }
 
 TaskSequence TaskSource::sequence(std::uint64_t index, Random& random) const {
@@ -109,16 +160,15 @@ Result<std::vector<Trace>> TaskSource::read_traces() const {
   if (!without_.empty()) {
     const auto ids = read_ids(without_);
     if (!ids) return std::unexpected(ids.error());
-    std::erase_if(all, [&](const Trace& trace) {
-      return ids->contains(trace.id) || std::ranges::any_of(trace.parts, [&](const auto& part) {
-               return ids->contains(part.sample);
-             });
-    });
+    leave_out(*ids, all);
   }
-  std::erase_if(all, [](const Trace& t) {
+  const auto without_calls = std::erase_if(all, [](const Trace& t) {
     return std::ranges::all_of(t.sequence.tasks,
                                [](const Task& task) { return task.calls.empty(); });
   });
+  if (without_calls > 0) {
+    std::cerr << std::format("{} traces left out, which have no call\n", without_calls);
+  }
   for (Trace& trace : all) {
     if (only_called_) keep_called_tools(trace.sequence);
     if (!calls_in_prompt_) continue;

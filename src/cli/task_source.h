@@ -19,14 +19,17 @@ namespace asynclm {
 class TaskSource {
  public:
   // --traces, --only, --without, --calls-in-prompt, --only-called, --words and --level (from
-  // `lowest` on). Returns --traces, for
-  // other options to need or exclude.
+  // `lowest_level` on). Returns --traces, for other options to need or exclude.
   CLI::Option* add_to(CLI::App& command, int lowest_level = 1);
 
-  // Reads what was asked for. Of the word list, the words of the split are used, those for a model
-  // with this vocabulary (WordList::fit) if not null. invalid_argument where no trace with a call
-  // is left.
+  // Reads what was asked for, and says on standard error which traces are left out that could be
+  // expected. Of the word list, the words of the split are used, those for a model with this
+  // vocabulary (WordList::fit) if not null. invalid_argument where no trace with a call is left.
   [[nodiscard]] Result<void> open(Split split, const Vocabulary* vocabulary = nullptr);
+
+  // Leaves out the traces of which a function refuses a call, and says which: what is right there
+  // cannot be done. invalid_argument where none is left.
+  [[nodiscard]] Result<void> leave_out_refused();
 
   [[nodiscard]] bool is_recorded() const { return list_ == std::nullopt; }
   [[nodiscard]] std::uint64_t size() const { return traces_.size(); }  // of recorded ones

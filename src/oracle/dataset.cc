@@ -170,12 +170,14 @@ Result<Sample> make_sample(const Vocabulary& vocabulary, const TaskSequence& seq
     }
     // A long conversation ends where it no longer fits: left out as a whole, long tasks would be
     // rare.
-    if (!is_first && std::ssize(session->context()) > options.max_tokens) {
+    const bool is_too_long = std::ssize(session->context()) > options.max_tokens;
+    if (!is_first && is_too_long) {
       sample = before;
       break;
     }
     sample.tokens.assign(session->context().begin(), session->context().end());
     sample.calls = static_cast<std::int32_t>(session->calls().size());
+    if (is_too_long) break;
   }
   return sample;
 }

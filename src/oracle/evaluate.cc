@@ -29,6 +29,7 @@ std::vector<Expected> solution(const Task& task, const std::vector<ToolSpec>& to
   std::vector<Expected> expected;
   for (const TaskCall& call : task.calls) {
     Expected e;
+    e.call.id = "?";  // until it is made
     e.call.name = call.tool;
     e.call.outcome = call.result.outcome;
     e.call.result = call.result.text;
@@ -146,6 +147,8 @@ class Attempt {
   // `reported`: of this turn.
   [[nodiscard]] Score score(const ReportedResults& reported) const;
   [[nodiscard]] std::multiset<std::string> expected_answer() const;
+  // One a line; in brackets what became of it.
+  [[nodiscard]] std::string expected_calls() const;
 
  private:
   // The keys of the task's calls.
@@ -329,6 +332,16 @@ std::multiset<std::string> Attempt::expected_answer() const {
   return result;
 }
 
+std::string Attempt::expected_calls() const {
+  std::string text;
+  for (const Expected& e : expected_) {
+    if (!e.possible || !e.asked) continue;
+    const std::string_view fate = e.withdrawn ? "withdrawn" : e.made ? "made" : "not made";
+    text += std::format("{}{} ({})\n", e.call.name, e.call.arguments.dump(), fate);
+  }
+  return text;
+}
+
 // The lines of what was written that the answer must have; what was withdrawn may have been
 // reported before.
 std::multiset<std::string> Attempt::written_answer() const {
@@ -447,7 +460,7 @@ Result<void> converse(Session& session, Engine& engine, SequenceId id, const Tas
     for (const Token token : session.context().subspan(begin)) {
       run.transcript += vocabulary.spelling(token);
     }
-    run.transcript += "\nexpected answer:\n";
+    run.transcript += "\nexpected calls:\n" + attempt.expected_calls() + "expected answer:\n";
     for (const std::string& line : attempt.expected_answer()) run.transcript += line;
   }
   return {};

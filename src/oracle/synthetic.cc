@@ -400,7 +400,8 @@ class Generator {
   }
 
   Time duration(const Tool& tool) {
-    // The estimate is right in the mean; the spread is about a factor of two either way.
+    // Half to twice the estimate, and a second at most, so that samples stay short: estimates above
+    // half a second are too long more often than not.
     const double noise = random_.log_uniform(0.5, 2.0);
     return from_ms(std::min(1000.0, tool.estimate_ms * noise));
   }

@@ -10,10 +10,14 @@
 #include <fstream>
 #include <optional>
 #include <stdexcept>
+#include <string_view>
+#include <system_error>
 #include <unordered_map>
 #include <utility>
 
+#include "base/json_error.h"
 #include "cml/call_syntax.h"
+#include "cml/schema.h"
 #include "oracle/upstream_bfcl.h"
 
 namespace asynclm {
@@ -43,6 +47,10 @@ Json in_order(const Json& parameters, const Json& arguments) {
 }
 
 Result<std::ifstream> open_data(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) {
+    return fail(ErrorCode::invalid_argument, std::format("'{}' is a folder, not a file", path));
+  }
   std::ifstream file(path);
   if (file) return file;
   return fail(ErrorCode::not_found,
@@ -74,6 +82,29 @@ void collect_leaves(const Json& value, const std::string& path, std::vector<Leaf
 
 std::string as_text(const Json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+// Whether the text has the value as words or numbers of its own: 20 is not in "2010" or "20.5", but
+// in "20km".
+bool says(std::string_view text, std::string_view value) {
+  using Kind = bool (*)(unsigned char);
+  constexpr Kind kDigit = [](unsigned char c) { return std::isdigit(c) != 0; };
+  constexpr Kind kLetter = [](unsigned char c) { return std::isalpha(c) != 0 || c >= 0x80; };
+  constexpr Kind kPoint = [](unsigned char c) { return c == '.'; };
+  // Before the first character there is none: that place is behind the last one, too.
+  const auto is = [&](std::size_t at, Kind kind) {
+    return at < text.size() && kind(static_cast<unsigned char>(text[at]));
+  };
+  const auto are = [&](std::size_t one, std::size_t other) {
+    return (is(one, kDigit) && is(other, kDigit)) || (is(one, kLetter) && is(other, kLetter));
+  };
+  for (auto at = text.find(value); at != std::string_view::npos; at = text.find(value, at + 1)) {
+    const std::size_t before = at - 1, end = at + value.size(), last = end - 1;
+    const bool is_fraction = is(at, kDigit) && is(before, kPoint) && is(before - 1, kDigit);
+    const bool has_fraction = is(last, kDigit) && is(end, kPoint) && is(end + 1, kDigit);
+    if (!are(before, at) && !are(last, end) && !is_fraction && !has_fraction) return true;
+  }
+  return false;
 }
 
 class Reader {
@@ -112,7 +143,7 @@ class Reader {
       return traces;
     } catch (const std::exception& error) {
       return fail(ErrorCode::invalid_argument,
-                  std::format("{}:{}: {}", path_, number, error.what()));
+                  std::format("{}:{}: {}", path_, number, plain_message(error)));
     }
   }
 
@@ -125,7 +156,7 @@ class Reader {
       const Json times = Json::parse(file);
       for (const auto& [name, ms] : times.items()) times_.emplace(name, ms.get<double>());
     } catch (const std::exception& error) {
-      return fail(ErrorCode::invalid_argument, std::format("{}: {}", path.string(), error.what()));
+      return fail(ErrorCode::invalid_argument, std::format("{}: {}", path.string(), plain_message(error)));
     }
     return {};
   }
@@ -186,7 +217,8 @@ class Reader {
       for (const Json& function : line.at("functions")) add_tool(function, sequence.tools);
       Task& task = sequence.tasks.emplace_back();
       for (const Json& message : line.at("messages")) {
-        if (message.at("role") == "user") task.user = message.at("content").get<std::string>();
+        if (message.at("role") != "user") continue;
+        task.user += (task.user.empty() ? "" : "\n") + message.at("content").get<std::string>();
       }
       add_calls(line.at("calls"), sequence);
     }
@@ -199,7 +231,7 @@ class Reader {
     const std::size_t first = task.calls.size();
     std::string said;  // by the user, so far
     for (const Task& earlier : sequence.tasks) said += earlier.user + "\n";
-    std::vector<std::vector<Leaf>> leaves;  // of the results
+    std::vector<std::vector<Leaf>> leaves;  // of the results, of each call before
     std::unordered_map<std::string, std::size_t> last_of_class;
     for (const Json& item : items) {
       TaskCall call;
@@ -233,6 +265,7 @@ class Reader {
         last->second = task.calls.size();
       }
       link_data_flow(call, first, leaves, said);
+      if (!declares_) link_what_is_read(call, first, task.calls, said);
       // What an argument is a future of need not be known.
       std::erase_if(call.reads, [&](std::size_t read) {
         return std::ranges::contains(call.arguments, std::optional(read), &TaskArgument::from);
@@ -242,7 +275,7 @@ class Reader {
       call.after.erase(begin, end);
       std::vector<Leaf> result;
       const Json json = Json::parse(call.result.text, nullptr, /*allow_exceptions=*/false);
-      if (!json.is_discarded()) collect_leaves(json, "", result);
+      collect_leaves(json.is_discarded() ? Json(call.result.text) : json, "", result);
       leaves.push_back(std::move(result));
       task.calls.push_back(std::move(call));
     }
@@ -255,8 +288,7 @@ class Reader {
     for (TaskArgument& argument : call.arguments) {
       if (!argument.value.is_string() && !argument.value.is_number()) continue;
       const std::string text = as_text(argument.value);
-      // One character is found anywhere.
-      if (text.size() < 2 || said.contains(text)) continue;
+      if (text.size() < kTelling || says(said, text)) continue;
       for (std::size_t i = leaves.size(); i > 0 && !argument.from; --i) {
         for (const Leaf& leaf : leaves[i - 1]) {
           if (leaf.value != argument.value) continue;
@@ -269,6 +301,30 @@ class Reader {
     }
   }
 
+  // Where an argument, or a part of it, is not such a value but stands in the text of an earlier
+  // result, of the latest one: the call cannot be written before that is known.
+  static void link_what_is_read(TaskCall& call, std::size_t first,
+                                const std::vector<TaskCall>& calls, const std::string& said) {
+    for (const TaskArgument& argument : call.arguments) {
+      if (argument.from) continue;
+      std::vector<Leaf> parts;
+      collect_leaves(argument.value, "", parts);
+      for (const Leaf& part : parts) {
+        const std::string text = as_text(part.value);
+        if (text.size() < kTelling || says(said, text)) continue;
+        for (std::size_t i = calls.size(); i > first; --i) {
+          if (!says(calls[i - 1].result.text, text)) continue;
+          call.reads.push_back(i - 1);
+          break;
+        }
+      }
+    }
+    std::ranges::sort(call.reads);
+    const auto [begin, end] = std::ranges::unique(call.reads);
+    call.reads.erase(begin, end);
+  }
+
+  static constexpr std::size_t kTelling = 2;  // one character is found anywhere
   std::string path_;
   std::filesystem::path folder_;
   std::unordered_map<std::string, double> times_;
@@ -286,6 +342,24 @@ void keep_called_tools(TaskSequence& sequence) {
       return std::ranges::contains(task.calls, tool.name, &TaskCall::tool);
     });
   });
+}
+
+std::string refused_call(const TaskSequence& sequence) {
+  std::unordered_map<std::string, Result<ArgumentValidator>> validators;
+  for (const Task& task : sequence.tasks) {
+    for (const TaskCall& call : task.calls) {
+      auto known = validators.find(call.tool);
+      if (known == validators.end()) {
+        const auto tool = std::ranges::find(sequence.tools, call.tool, &ToolSpec::name);
+        known = validators.emplace(call.tool, ArgumentValidator::compile(*tool)).first;
+      }
+      const Result<ArgumentValidator>& validator = known->second;
+      if (!validator) return validator.error().message;
+      const auto checked = validator->check({}, arguments_of(call));
+      if (!checked) return call.tool + ": " + checked.error().message;
+    }
+  }
+  return "";
 }
 
 Json arguments_of(const TaskCall& call) {

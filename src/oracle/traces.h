@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Recorded function calls as tasks. A file has one JSON object a line, of one of these forms:
 //
-//   {id, messages: [{role, content}], functions, calls}                  one turn
+//   {id, messages: [{role, content}], functions, calls}                  one turn; of the messages,
+//                                                                        those of the user
 //   {id, involved_classes, turns: [{user: [text], calls}]}               several turns
 //   {id, user, classes_called, subtasks: [{user, calls, sample}]}        tasks side by side
 //
@@ -39,17 +40,21 @@ struct Trace {
 // Characters that a call cannot have in a name (the dot of "math.sum") become '_'. Tools without a
 // time have ToolSpec's default estimate, and their calls run for as long as is estimated.
 //
-// A call comes after the calls that it declares; after those whose result has a value that it takes
-// and that the user has not said (data flow: with the path, where the value is all of a leaf of
-// the result; where it declares a data flow that has no path, it cannot be written before it); and,
-// where no call of the file declares anything, after the call before it of the
-// same class.
+// A call comes after the calls that it declares, and after those whose result has a value that it
+// takes and that the user has not said: data flow, with the path, where the value is all of a result
+// that is no JSON or of a leaf of one that is; where it declares a data flow that has no path, it
+// cannot be written before it. Where no call of the file declares anything, it cannot be written
+// either before results in whose text an argument or a part of one stands, and comes after the call
+// before it of the same class.
 //
 // not_found names the file and where it comes from; invalid_argument names the line.
 [[nodiscard]] Result<std::vector<Trace>> load_traces(const std::string& path);
 
 // Leaves the functions that no call is of out of the prompt: for models of a short context.
 void keep_called_tools(TaskSequence& sequence);
+
+// A recorded call that its function refuses, and why; empty: there is none.
+[[nodiscard]] std::string refused_call(const TaskSequence& sequence);
 
 // What a call is given; its arguments all have values.
 [[nodiscard]] Json arguments_of(const TaskCall& call);

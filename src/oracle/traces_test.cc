@@ -129,6 +129,68 @@ TEST_F(Traces, AValueThatNoPathLeadsToHasToBeRead) {
   EXPECT_EQ(traces->front().parts[0].calls, 3U);
 }
 
+// Of a trace of one turn whose user says `user`, with functions one(x) and two(x).
+std::string turn(const std::string& user, const std::string& calls) {
+  const Json classes = Json::parse(kClasses);
+  const Json line = {{"id", "t"},
+                     {"messages", {{{"role", "user"}, {"content", user}}}},
+                     {"functions", {classes["A"][0], classes["B"][0]}},
+                     {"calls", Json::parse(calls)}};
+  return line.dump() + "\n";
+}
+
+TEST_F(Traces, AResultThatIsNoJsonIsAValueAsAWhole) {
+  const auto traces = load_traces(write(
+      "plain.jsonl", turn("hash the newest file", R"([
+        {"name": "one", "args": {"x": "newest"}, "result": "notes alpha.txt"},
+        {"name": "two", "args": {"x": "notes alpha.txt"}},
+        {"name": "two", "args": {"x": "alpha.txt"}}])")));
+  ASSERT_TRUE(traces) << traces.error().message;
+  const auto& calls = traces->front().sequence.tasks.at(0).calls;
+  EXPECT_EQ(calls.at(1).arguments[0].from, 0U);
+  EXPECT_EQ(calls[1].arguments[0].path, "");
+  EXPECT_EQ(calls.at(2).arguments[0].from, std::nullopt);
+  EXPECT_EQ(calls[2].reads, Indices{0}) << "a part of it has no path";
+}
+
+TEST_F(Traces, PartsOfAnArgumentAreReadFromResults) {
+  const auto traces = load_traces(write("parts.jsonl", turn("zip both", R"([
+        {"name": "one", "args": {"x": "a"}, "result": "\"alpha.txt\""},
+        {"name": "one", "args": {"x": "b"}, "result": "[\"beta.txt\"]"},
+        {"name": "two", "args": {"x": ["alpha.txt", {"second": "beta.txt"}]}}])")));
+  ASSERT_TRUE(traces) << traces.error().message;
+  EXPECT_EQ(traces->front().sequence.tasks.at(0).calls.at(2).reads, (Indices{0, 1}));
+}
+
+TEST_F(Traces, WhatTheUserSaysIsWordsNotParts) {
+  const auto uses = [&](const std::string& user, const std::string& value) {
+    const auto traces = load_traces(write(
+        "said.jsonl", turn(user, R"([{"name": "one", "args": {"x": "p"}, "result": ")" + value +
+                                     R"("}, {"name": "two", "args": {"x": )" + value + "}}]")));
+    EXPECT_TRUE(traces) << traces.error().message;
+    const TaskCall& call = traces->front().sequence.tasks.at(0).calls.at(1);
+    return call.arguments[0].from.has_value();
+  };
+  for (const char* const user : {"in 2010", "120", "20.5", "0.20", "no"}) {
+    EXPECT_TRUE(uses(user, "20")) << user;
+  }
+  for (const char* const user : {"20", "20km, please", "by 20.", "[10,20]", "2020 and 20"}) {
+    EXPECT_FALSE(uses(user, "20")) << user;
+  }
+}
+
+TEST_F(Traces, AllThatTheUserSaysIsThere) {
+  const auto traces = load_traces(write(
+      "said.jsonl",
+      R"({"id": "t", "messages": [{"role": "user", "content": "x is 42"},)"
+      R"( {"role": "assistant", "content": "noted"}, {"role": "user", "content": "add it"}],)"
+      R"( "functions": [{"name": "add", "parameters": {"properties": {"x": {}}}}],)"
+      R"( "calls": [{"name": "add", "args": {"x": 42}}]})"
+      "\n"));
+  ASSERT_TRUE(traces) << traces.error().message;
+  EXPECT_EQ(traces->front().sequence.tasks.at(0).user, "x is 42\nadd it");
+}
+
 TEST_F(Traces, WhereNothingIsDeclaredAClassKeepsItsOrder) {
   (void)write("multi_turn_functions.json", kClasses);
   const auto traces = load_traces(write(

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/json_error.h"
 #include "cml/call_syntax.h"
 
 namespace asynclm {
@@ -196,7 +197,7 @@ Result<UpstreamBfcl> read_upstream_bfcl(const std::string& path,
     }
   } catch (const std::exception& error) {
     return fail(ErrorCode::invalid_argument,
-                std::format("{}: sample '{}' or its answer: {}", path, sample, error.what()));
+                std::format("{}: sample '{}' or its answer: {}", path, sample, plain_message(error)));
   }
   return out;
 }

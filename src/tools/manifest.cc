@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/json_error.h"
 #include "tools/toolbox.h"
 
 namespace asynclm {
@@ -74,10 +75,7 @@ Result<Json> parse(const std::string& path, const std::string& text) {
     return out;
   } catch (const Json::exception& e) {
     if (!wrong.empty()) return invalid(path + ": " + wrong);
-    const std::string_view what = e.what();
-    const std::size_t tag = what.find("] ");  // "[json.exception.parse_error.101] parse error at …"
-    return invalid(path + ": " +
-                   std::string(tag == std::string_view::npos ? what : what.substr(tag + 2)));
+    return invalid(path + ": " + plain_message(e));
   }
 }
 
