@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from .options import DEFAULTS, FINETUNE, MEANING
+
 # Large activations come and go each step: without these glibc maps and unmaps their pages each
 # time (a quarter of the run time), and idle OpenMP threads spin against other programs.
 ENVIRONMENT = {
@@ -48,15 +50,15 @@ def training_options(args):
 
     trainer.check_device(args.device)
     torch.set_num_threads(args.threads)
-    return {k: getattr(args, k) for k in trainer.DEFAULTS if getattr(args, k, None) is not None}
+    return {k: getattr(args, k) for k in DEFAULTS if getattr(args, k, None) is not None}
 
 
 def run_pretrain(args):
     options = training_options(args)
     from . import peers, trainer
 
-    if args.processes < 1 or args.processes > 1 and args.device != "cpu":
-        raise SystemExit(f"--processes {args.processes}: 1 or more, and more than 1 on the CPU only")
+    if args.processes > 1 and args.device != "cpu":
+        raise SystemExit(f"--processes {args.processes}: more than 1 on the CPU only")
     stages = [trainer.parse_stage(stage) for stage in args.stage]
     peers.train(args.processes, args.threads,
                 {"run": args.run, "config": args.config, "stages": stages, "valid": args.valid, "options": options,
@@ -123,46 +125,55 @@ def parse():
         p.set_defaults(function=function)
         return p
 
-    def training(name, function, text, checkpoint_minutes, valid_minutes):
+    def one_or_more(text):
+        if not text.isdecimal() or int(text) < 1:
+            raise argparse.ArgumentTypeError(f"'{text}': expected 1 or more")
+        return int(text)
+
+    def training(name, function, text, checkpoint_minutes, valid_minutes, defaults):
         p = command(name, function, text)
         p.add_argument("--run", required=True, help="folder of the checkpoint and the log")
-        p.add_argument("--stage", action="append", required=True, metavar="FILE[,FILE…]:MILLION_TOKENS")
-        p.add_argument("--valid", nargs="*", default=[], metavar="FILE")
-        p.add_argument("--threads", type=int, default=cores)
+        p.add_argument("--stage", action="append", required=True, metavar="FILE[,FILE…]:MILLION_TOKENS",
+                       help="train so long on these files together; given again, what comes next")
+        p.add_argument("--valid", nargs="*", default=[], metavar="FILE", help="held-out files, each a curve of its own")
+        p.add_argument("--threads", type=one_or_more, default=cores, help="all cores")
         p.add_argument("--device", default="cpu", help="as PyTorch names it: cpu, cuda")
-        p.add_argument("--log-steps", type=int, default=10)
-        p.add_argument("--checkpoint-minutes", type=float, default=checkpoint_minutes)
-        p.add_argument("--valid-minutes", type=float, default=valid_minutes)
-        p.add_argument("--max-steps", type=int)
+        p.add_argument("--log-steps", type=one_or_more, default=10, help="a row of the log each N steps (10)", metavar="N")
+        p.add_argument("--checkpoint-minutes", type=float, default=checkpoint_minutes, metavar="N",
+                       help=f"between two checkpoints ({checkpoint_minutes})")
+        p.add_argument("--valid-minutes", type=float, default=valid_minutes, metavar="N",
+                       help=f"between two validations ({valid_minutes})")
+        p.add_argument("--max-steps", type=one_or_more, metavar="N", help="stop after N steps in all")
         p.add_argument("--precision", choices=["auto", "f32", "bf16"], help="of products; auto: bf16 where it is faster")
         for option, kind in (("lr", float), ("step_tokens", int), ("micro_tokens", int), ("warmup", float),
                              ("decay", float), ("clip", float), ("seed", int)):
-            p.add_argument("--" + option.replace("_", "-"), type=kind)
+            p.add_argument("--" + option.replace("_", "-"), type=kind, metavar="N",
+                           help=f"{MEANING[option]} ({defaults[option]:g})")
         return p
 
     for name, what in (("nano", "the default model, on a CPU"), ("mini", "a model of 33 million parameters, on a GPU")):
         p = command(name, run_recipe, f"make {what}: data, training, export, checks; goes on where it stopped")
         p.add_argument("--run", help=f"folder of the data, checkpoint and log (train/runs/{name})")
-        p.add_argument("--out", help=f"the model file (models/asynclm-{name}.gguf)")
-        p.add_argument("--threads", type=int, default=cores)
+        p.add_argument("--out", help=f"the model file; without it, models/asynclm-{name}.gguf, which is replaced")
+        p.add_argument("--threads", type=one_or_more, default=cores, help="all cores")
         p.add_argument("--device", help="as PyTorch names it; without it, that of the recipe")
         p.add_argument("--millions", type=float, metavar="N",
                        help="one round of N million tokens instead of the recipe's: with fewer weaker, sooner")
         p.add_argument("--program", help="the asynclm that makes the data; without it, ./dev builds it")
         p.add_argument("--unchecked", action="store_true", help="where libllama is not: do not compare the model file with it")
-    p = training("pretrain", run_pretrain, "train, or go on with a training", 2, 4)
+    p = training("pretrain", run_pretrain, "train, or go on with a training", 2, 4, DEFAULTS)
     p.add_argument("--config", default="nano", help="model shape: tiny, nano, nano4, nano64, micro, mini")
     p.add_argument("--start", metavar="FILE",
                    help="begin from another run's checkpoint, or from the weights of a GGUF that 'export' wrote")
-    p.add_argument("--processes", type=int, default=1, metavar="N",
+    p.add_argument("--processes", type=one_or_more, default=1, metavar="N",
                    help="processes that share a step's batches, each of --threads; on two cores twice one thread is faster than two")
     p.add_argument("--compile", action="store_true", help="torch.compile the blocks (needs g++ and headers)")
-    p.add_argument("--optimizer", choices=["muon", "adamw"])
-    p.add_argument("--embd-lr", type=float)
+    p.add_argument("--optimizer", choices=["muon", "adamw"], help=f"of the matrices ({DEFAULTS['optimizer']})")
+    p.add_argument("--embd-lr", type=float, metavar="N", help=f"{MEANING['embd_lr']} ({DEFAULTS['embd_lr']:g})")
     p = command("prepare", run_prepare, "add the markers to a model in Hugging Face's format")
     p.add_argument("--model", required=True, help="folder of the model and its tokenizer")
     p.add_argument("--out", required=True, help="folder of the new one, and of vocab.gguf for asynclm dataset")
-    p = training("finetune", run_finetune, "teach a prepared model, or go on with it", 10, 10)
+    p = training("finetune", run_finetune, "teach a prepared model, or go on with it", 10, 10, FINETUNE)
     p.add_argument("--base", required=True, help="folder that 'prepare' wrote")
     p.add_argument("--lora", type=int, default=0, metavar="RANK", help="train adapters of this rank only (needs peft)")
     p = command("plot", run_plot, "draw the log of a run")

@@ -8,9 +8,7 @@ import torch
 from torch import nn
 
 from . import hf, tokenizer, trainer
-
-# AdamW at a rate that keeps what a model knows.
-DEFAULTS = {"optimizer": "adamw", "lr": 2e-5, "step_tokens": 32768, "micro_tokens": 8192, "warmup": 0.1, "decay": 0.9}
+from .options import FINETUNE
 
 
 class Model(nn.Module):
@@ -62,9 +60,10 @@ class Model(nn.Module):
 
 
 def main(base, run, stages, valid, options, lora, device, log_steps, checkpoint_minutes, valid_minutes, max_steps):
-    torch.manual_seed(options.get("seed", trainer.DEFAULTS["seed"]))
+    options = {**FINETUNE, **options}
+    torch.manual_seed(options["seed"])
     model = Model(base, lora)
-    training = trainer.Trainer(run, model, stages, valid, {**DEFAULTS, **options}, device=device)
+    training = trainer.Trainer(run, model, stages, valid, options, device=device)
     training.train(log_steps, checkpoint_minutes, valid_minutes, max_steps)
     if training.tokens < training.budget():
         print(f"{run}: stopped at step {training.step}; the same command goes on from there")

@@ -11,7 +11,12 @@ def main(run, out):
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    rows = [json.loads(line) for line in (Path(run) / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = []
+    for number, line in enumerate((Path(run) / "log.jsonl").read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            print(f"{run}/log.jsonl:{number}: left out, it is no row of a log")  # cut by a full disk or a crash
     # A step after the last checkpoint of a killed run is there twice: the later one counts.
     train = list({r["step"]: r for r in rows if "loss" in r}.values())
     valid = list({r["step"]: r for r in rows if "valid" in r}.values())

@@ -243,6 +243,11 @@ class TrainerTest(unittest.TestCase):
             ended = self.run_trainer(folder, "r", None)
             self.assertGreaterEqual(ended.tokens, 4000)
             self.assertLess(ended.tokens, 5000)
+            for nonsense in ("", "0,004", "-1", "nan"):
+                (folder / "r" / "budget").write_text(nonsense, encoding="utf-8")
+                with self.subTest(nonsense), contextlib.redirect_stdout(io.StringIO()) as said:
+                    self.assertEqual(ended.budget(), 4000)
+                    self.assertIn("budget: expected a number of million tokens; the end stays at 0.004", said.getvalue())
             self.assertTrue((folder / "r" / "stable.pt").exists())
 
     def test_a_loss_that_is_no_number_ends_it(self):

@@ -21,21 +21,8 @@ from torch.nn import functional as F
 from . import checkpoint, data, export, tokenizer
 from .model import CONFIGS, Block, Model
 from .muon import Muon
+from .options import DEFAULTS
 from .peers import Alone
-
-DEFAULTS = {
-    "lr": 0.014,  # Muon: update of spectral norm about lr per step
-    "embd_lr": 0.0028,  # AdamW: embeddings and norms
-    "optimizer": "muon",
-    "step_tokens": 6144,
-    "micro_tokens": 3072,  # what a forward pass holds: small keeps activations near the cache
-    "warmup": 0.3,  # million tokens
-    "decay": 0.7,  # share of the budget in which the rate falls to zero
-    "clip": 1.0,
-    "seed": 1,
-    "precision": "auto",  # of products: f32, bf16, or auto: bf16 where the hardware has it
-}
-
 
 def parse_stage(text):
     """'FILE[,FILE…]:MILLION_TOKENS' to (files, tokens)."""
@@ -129,7 +116,7 @@ class Trainer:
         config = given.config if given else CONFIGS[config]
         self.run = Path(run)
         self.run.mkdir(parents=True, exist_ok=True)
-        self.peers, self.end_is_fixed = peers, end_is_fixed
+        self.peers, self.end_is_fixed, self.moved_budget = peers, end_is_fixed, None
         self.log_file = open(self.run / "log.jsonl", "a", encoding="utf-8", buffering=1)
         try:
             if peers.rank == 0:
@@ -202,13 +189,21 @@ class Trainer:
         self.stop = False
 
     def budget(self):
-        """Tokens to train for: RUN/budget (millions) if present, else the sum of the stages."""
-        if self.end_is_fixed:
+        """Tokens to train for: RUN/budget (millions) if present, else the sum of the stages. Where what stands there is
+        no such number (it may just be written), the end stays where it was."""
+        path = self.run / "budget"
+        if self.end_is_fixed or not path.exists():
             return self.default_budget
         try:
-            return float((self.run / "budget").read_text(encoding="utf-8")) * 1e6
+            tokens = float(path.read_text(encoding="utf-8")) * 1e6
+            if 0 < tokens < math.inf:
+                self.moved_budget = tokens
+                return tokens
         except (OSError, ValueError):
-            return self.default_budget
+            pass
+        tokens = self.moved_budget or self.default_budget
+        print(f"{path}: expected a number of million tokens; the end stays at {tokens / 1e6:g}", flush=True)
+        return tokens
 
     def stage(self, budget):
         return min(int(np.searchsorted(self.shares, self.tokens / budget, side="right")), len(self.streams) - 1)
