@@ -9,6 +9,7 @@
 #include <format>
 #include <fstream>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string_view>
 #include <system_error>
@@ -168,8 +169,14 @@ class Reader {
     if (std::ranges::contains(tools, tool.name, &ToolSpec::name)) return;
     tool.description = function.value("description", "");
     tool.parameters = function.at("parameters");
-    if (const auto time = times_.find(name); time != times_.end()) {
-      tool.estimate = std::chrono::milliseconds(std::max(1L, std::lround(time->second)));
+    const auto time = times_.find(name);
+    if (function.contains("estimate_ms") || time != times_.end()) {
+      const double ms = function.contains("estimate_ms") ? function["estimate_ms"].get<double>()
+                                                         : time->second;
+      if (!(ms > 0 && ms < 1e9)) {
+        throw std::out_of_range(std::format("'{}': a time of {} ms", name, ms));
+      }
+      tool.estimate = std::chrono::milliseconds(std::max(1L, std::lround(ms)));
     }
     tools.push_back(std::move(tool));
   }
@@ -246,7 +253,9 @@ class Reader {
         call.arguments.push_back({.name = name, .value = value, .from = {}, .path = {}});
       }
       if (item.contains("accept")) call.accept = item["accept"];
-      call.result.text = item.value("result", "");
+      const bool has_failed = item.contains("error");
+      call.result = has_failed ? CallResult{Outcome::failed, item["error"].get<std::string>()}
+                               : CallResult{Outcome::returned, item.value("result", "")};
       call.duration = Time(tool->estimate);
       for (const std::string_view key : {kStateFlow, kDataFlow}) {
         if (!item.contains(key)) continue;
@@ -258,14 +267,21 @@ class Reader {
           (key == kDataFlow ? call.reads : call.after).push_back(first + before);
         }
       }
-      if (item.contains("class")) {
+      if (item.contains("class") && !has_failed) {  // else it changed nothing
         const auto [last, is_new] =
             last_of_class.try_emplace(item["class"].get<std::string>(), task.calls.size());
         if (!is_new && !declares_) call.after.push_back(last->second);
         last->second = task.calls.size();
       }
+      for (std::size_t i = first; i < task.calls.size(); ++i) {
+        const TaskCall& earlier = task.calls[i];
+        if (earlier.result.outcome == Outcome::failed && earlier.tool == call.tool &&
+            arguments_of(earlier) == arguments) {
+          call.retry_of = i;
+        }
+      }
       link_data_flow(call, first, leaves, said);
-      if (!declares_) link_what_is_read(call, first, task.calls, said);
+      if (!declares_ && !call.retry_of) link_what_is_read(call, first, task.calls, leaves, said);
       // What an argument is a future of need not be known.
       std::erase_if(call.reads, [&](std::size_t read) {
         return std::ranges::contains(call.arguments, std::optional(read), &TaskArgument::from);
@@ -274,8 +290,10 @@ class Reader {
       const auto [begin, end] = std::ranges::unique(call.after);
       call.after.erase(begin, end);
       std::vector<Leaf> result;
-      const Json json = Json::parse(call.result.text, nullptr, /*allow_exceptions=*/false);
-      collect_leaves(json.is_discarded() ? Json(call.result.text) : json, "", result);
+      if (!has_failed) {
+        const Json json = Json::parse(call.result.text, nullptr, /*allow_exceptions=*/false);
+        collect_leaves(json.is_discarded() ? Json(call.result.text) : json, "", result);
+      }
       leaves.push_back(std::move(result));
       task.calls.push_back(std::move(call));
     }
@@ -302,20 +320,32 @@ class Reader {
   }
 
   // Where an argument, or a part of it, is not such a value but stands in the text of an earlier
-  // result, of the latest one: the call cannot be written before that is known.
+  // result, or has a value of one in its own text: the call cannot be written before that is known.
+  // Each is taken from the latest result that has it.
   static void link_what_is_read(TaskCall& call, std::size_t first,
-                                const std::vector<TaskCall>& calls, const std::string& said) {
+                                const std::vector<TaskCall>& calls,
+                                const std::vector<std::vector<Leaf>>& leaves,
+                                const std::string& said) {
+    const auto is_new = [&](const std::string& text) {
+      return text.size() >= kTelling && !says(said, text);
+    };
     for (const TaskArgument& argument : call.arguments) {
       if (argument.from) continue;
       std::vector<Leaf> parts;
       collect_leaves(argument.value, "", parts);
       for (const Leaf& part : parts) {
         const std::string text = as_text(part.value);
-        if (text.size() < kTelling || says(said, text)) continue;
-        for (std::size_t i = calls.size(); i > first; --i) {
-          if (!says(calls[i - 1].result.text, text)) continue;
-          call.reads.push_back(i - 1);
-          break;
+        if (!is_new(text)) continue;
+        std::set<std::string> found;
+        for (std::size_t i = leaves.size(); i > 0; --i) {
+          const CallResult& result = calls[first + i - 1].result;
+          bool is_read = result.outcome == Outcome::returned && says(result.text, text) &&
+                         found.insert(text).second;
+          for (const Leaf& leaf : leaves[i - 1]) {
+            const std::string value = as_text(leaf.value);
+            if (is_new(value) && says(text, value) && found.insert(value).second) is_read = true;
+          }
+          if (is_read) call.reads.push_back(first + i - 1);
         }
       }
     }

@@ -6,13 +6,13 @@
 //   {id, involved_classes, turns: [{user: [text], calls}]}               several turns
 //   {id, user, classes_called, subtasks: [{user, calls, sample}]}        tasks side by side
 //
-// with functions {name, description, parameters: JSON Schema} and calls {name, args} that may have
-// `result` (text), `class` and `accept` (oracle/accept.h), and declare what they depend on:
-// `deps_state` and `deps_data`, indices of earlier calls of their list. Files beside it have the
-// functions of the classes, multi_turn_functions.json {class: [function]}, and run times,
-// function_times_ms.json {function: ms}. The Berkeley Function Calling Leaderboard
-// (ShishirPatil/gorilla) is available in this form; its own files are read too
-// (oracle/upstream_bfcl.h).
+// with functions {name, description, parameters: JSON Schema} that may have `estimate_ms`, and calls
+// {name, args} that may have `result` or, if they failed, `error` (texts), `class` and `accept`
+// (oracle/accept.h), and declare what they depend on: `deps_state` and `deps_data`, indices of
+// earlier calls of their list. Files beside it have the functions of the classes,
+// multi_turn_functions.json {class: [function]}, and run times, function_times_ms.json
+// {function: ms}. The Berkeley Function Calling Leaderboard (ShishirPatil/gorilla) is available in
+// this form; its own files are read too (oracle/upstream_bfcl.h).
 #pragma once
 
 #include <string>
@@ -44,8 +44,9 @@ struct Trace {
 // takes and that the user has not said: data flow, with the path, where the value is all of a result
 // that is no JSON or of a leaf of one that is; where it declares a data flow that has no path, it
 // cannot be written before it. Where no call of the file declares anything, it cannot be written
-// either before results in whose text an argument or a part of one stands, and comes after the call
-// before it of the same class.
+// either before results in whose text an argument or a part of one stands, or of which it has a
+// value in its own text, and comes after the call before it of the same class that has not failed.
+// A call like an earlier one that failed repeats it, and is to be made only then.
 //
 // not_found names the file and where it comes from; invalid_argument names the line.
 [[nodiscard]] Result<std::vector<Trace>> load_traces(const std::string& path);

@@ -162,6 +162,46 @@ TEST_F(Traces, PartsOfAnArgumentAreReadFromResults) {
   EXPECT_EQ(traces->front().sequence.tasks.at(0).calls.at(2).reads, (Indices{0, 1}));
 }
 
+TEST_F(Traces, AnArgumentMayHaveAResultInItsText) {
+  const auto traces = load_traces(write("within.jsonl", turn("mail the hash and 5 to bob", R"([
+        {"name": "one", "args": {"x": "bob"}, "result": "9f3a"},
+        {"name": "one", "args": {"x": "5"}, "result": "{\"size\": 77, \"to\": \"bob\"}"},
+        {"name": "one", "args": {"x": "hash"}, "result": "9f3a"},
+        {"name": "two", "args": {"x": "bob: 9f3a, 77"}}])")));
+  ASSERT_TRUE(traces) << traces.error().message;
+  const auto& calls = traces->front().sequence.tasks.at(0).calls;
+  EXPECT_TRUE(calls.at(1).reads.empty());
+  EXPECT_TRUE(calls.at(2).reads.empty());
+  EXPECT_EQ(calls.at(3).reads, (Indices{1, 2})) << "of two that have it, the latest";
+}
+
+TEST_F(Traces, AFailedCallGivesNothingAndMayBeRepeated) {
+  const auto traces = load_traces(write("failed.jsonl", turn("go", R"([
+        {"name": "one", "args": {"x": "a"}, "error": "busy W77", "class": "A"},
+        {"name": "one", "args": {"x": "a"}, "result": "W77", "class": "A"},
+        {"name": "two", "args": {"x": "W77"}}])")));
+  ASSERT_TRUE(traces) << traces.error().message;
+  const auto& calls = traces->front().sequence.tasks.at(0).calls;
+  EXPECT_EQ(calls.at(0).result.outcome, Outcome::failed);
+  EXPECT_EQ(calls.at(1).retry_of, 0U);
+  EXPECT_TRUE(calls[1].after.empty());
+  EXPECT_EQ(calls.at(2).arguments[0].from, 1U);
+}
+
+TEST_F(Traces, AFunctionMaySayHowLongItTakes) {
+  const Json classes = Json::parse(kClasses);
+  Json line = {{"id", "t"}, {"messages", Json::array()}, {"functions", {classes["A"][0]}},
+               {"calls", {{{"name", "one"}, {"args", Json::object()}}}}};
+  line["functions"][0]["estimate_ms"] = 250;
+  const auto traces = load_traces(write("timed.jsonl", line.dump() + "\n"));
+  ASSERT_TRUE(traces) << traces.error().message;
+  EXPECT_EQ(traces->front().sequence.tools.at(0).estimate, std::chrono::milliseconds(250));
+  line["functions"][0]["estimate_ms"] = -1;
+  const auto wrong = load_traces(write("wrong.jsonl", line.dump() + "\n"));
+  ASSERT_FALSE(wrong);
+  EXPECT_TRUE(wrong.error().message.contains("'one': a time of -1 ms")) << wrong.error().message;
+}
+
 TEST_F(Traces, WhatTheUserSaysIsWordsNotParts) {
   const auto uses = [&](const std::string& user, const std::string& value) {
     const auto traces = load_traces(write(
