@@ -51,12 +51,12 @@ void leave_out(std::set<std::string> ids, std::vector<Trace>& traces) {
     }
   }
   const auto all = traces.size();
-  const auto named = std::erase_if(
-      traces, [&](const Trace& trace) { return found.contains(trace.id); });
+  const auto named =
+      std::erase_if(traces, [&](const Trace& trace) { return found.contains(trace.id); });
   std::erase_if(traces, [&](const Trace& trace) {
-    return ids.contains(trace.id) ||
-           std::ranges::any_of(trace.parts,
-                               [&](const Trace::Part& part) { return ids.contains(part.sample); });
+    return ids.contains(trace.id) || std::ranges::any_of(trace.parts, [&](const Trace::Part& part) {
+             return ids.contains(part.sample);
+           });
   });
   std::cerr << std::format("--without: {} traces left out, and {} that share a task with one\n",
                            named, all - named - traces.size());
@@ -71,10 +71,10 @@ void leave_out(std::set<std::string> ids, std::vector<Trace>& traces) {
 }  // namespace
 
 CLI::Option* TaskSource::add_to(CLI::App& command, int lowest_level) {
-  CLI::Option* const traces = command.add_option(
-      "--traces", files_,
-      "files of recorded calls, and no synthetic tasks: a JSON object a line, "
-      "{id, messages, functions, calls} and what else src/oracle/traces.h says");
+  CLI::Option* const traces =
+      command.add_option("--traces", files_,
+                         "files of recorded calls, and no synthetic tasks: a JSON object a line, "
+                         "{id, messages, functions, calls} and what else src/oracle/traces.h says");
   command
       .add_option("--only", only_,
                   "take only these traces: a JSON file with ids, FILE or FILE#/json/pointer")

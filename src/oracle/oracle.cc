@@ -267,6 +267,8 @@ bool Oracle::is_withdrawn(std::size_t index) const {
 
 bool Oracle::cancel_withdrawn(const Session& session) {
   if (session.mode() != Mode::async_plus) return false;
+  // A tool of that name stands before it.
+  if (std::ranges::contains(*tools_, kCancelFunction, &ToolSpec::name)) return false;
   for (std::size_t i = 0; i < progress_.size(); ++i) {
     Progress& call = progress_[i];
     if (!call.key || call.cancelled || !is_withdrawn(i)) continue;

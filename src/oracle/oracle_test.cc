@@ -210,6 +210,21 @@ TEST(Oracle, WhatWasWithdrawnIsNotWaitedForFirst) {
   EXPECT_FALSE(out.answer.contains("two"));
 }
 
+TEST(Oracle, NothingIsCancelledWhereAToolHasThatName) {
+  Task task = two_calls();
+  task.say.clear();
+  task.calls[1].duration = from_ms(600);
+  task.calls[1].withdrawn_by = 0;
+  task.interruptions = {{.at = from_ms(200), .text = "not g"}};
+  EXPECT_TRUE(run(Mode::async_plus, kTools, task).text.contains("[CALL]cancel(a)[END]"));
+  std::vector<ToolSpec> tools = kTools;
+  tools.push_back(make_tool("cancel", 10));
+  const OracleRun out = run(Mode::async_plus, tools, task);
+  EXPECT_FALSE(out.text.contains("cancel(")) << out.text;
+  EXPECT_TRUE(out.text.contains("[INTR]a[HEAD]two[END]")) << out.text;
+  EXPECT_EQ(out.answer, "- b: one\n");
+}
+
 TEST(Oracle, ItWaitsOnWhenAPartOfAResultComes) {
   Task task = two_calls();
   task.say.clear();

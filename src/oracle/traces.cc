@@ -157,7 +157,8 @@ class Reader {
       const Json times = Json::parse(file);
       for (const auto& [name, ms] : times.items()) times_.emplace(name, ms.get<double>());
     } catch (const std::exception& error) {
-      return fail(ErrorCode::invalid_argument, std::format("{}: {}", path.string(), plain_message(error)));
+      return fail(ErrorCode::invalid_argument,
+                  std::format("{}: {}", path.string(), plain_message(error)));
     }
     return {};
   }
@@ -171,8 +172,8 @@ class Reader {
     tool.parameters = function.at("parameters");
     const auto time = times_.find(name);
     if (function.contains("estimate_ms") || time != times_.end()) {
-      const double ms = function.contains("estimate_ms") ? function["estimate_ms"].get<double>()
-                                                         : time->second;
+      const double ms =
+          function.contains("estimate_ms") ? function["estimate_ms"].get<double>() : time->second;
       if (!(ms > 0 && ms < 1e9)) {
         throw std::out_of_range(std::format("'{}': a time of {} ms", name, ms));
       }

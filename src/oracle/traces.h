@@ -6,10 +6,10 @@
 //   {id, involved_classes, turns: [{user: [text], calls}]}               several turns
 //   {id, user, classes_called, subtasks: [{user, calls, sample}]}        tasks side by side
 //
-// with functions {name, description, parameters: JSON Schema} that may have `estimate_ms`, and calls
-// {name, args} that may have `result` or, if they failed, `error` (texts), `class` and `accept`
-// (oracle/accept.h), and declare what they depend on: `deps_state` and `deps_data`, indices of
-// earlier calls of their list. Files beside it have the functions of the classes,
+// with functions {name, description, parameters: JSON Schema} that may have `estimate_ms`, and
+// calls {name, args} that may have `result` or, if they failed, `error` (texts), `class` and
+// `accept` (oracle/accept.h), and declare what they depend on: `deps_state` and `deps_data`,
+// indices of earlier calls of their list. Files beside it have the functions of the classes,
 // multi_turn_functions.json {class: [function]}, and run times, function_times_ms.json
 // {function: ms}. The Berkeley Function Calling Leaderboard (ShishirPatil/gorilla) is available in
 // this form; its own files are read too (oracle/upstream_bfcl.h).
@@ -41,12 +41,12 @@ struct Trace {
 // time have ToolSpec's default estimate, and their calls run for as long as is estimated.
 //
 // A call comes after the calls that it declares, and after those whose result has a value that it
-// takes and that the user has not said: data flow, with the path, where the value is all of a result
-// that is no JSON or of a leaf of one that is; where it declares a data flow that has no path, it
-// cannot be written before it. Where no call of the file declares anything, it cannot be written
-// either before results in whose text an argument or a part of one stands, or of which it has a
-// value in its own text, and comes after the call before it of the same class that has not failed.
-// A call like an earlier one that failed repeats it, and is to be made only then.
+// takes and that the user has not said: data flow, with the path, where the value is all of a
+// result that is no JSON or of a leaf of one that is; where it declares a data flow that has no
+// path, it cannot be written before it. Where no call of the file declares anything, it cannot be
+// written either before results in whose text an argument or a part of one stands, or of which it
+// has a value in its own text, and comes after the call before it of the same class that has not
+// failed. A call like an earlier one that failed repeats it, and is to be made only then.
 //
 // not_found names the file and where it comes from; invalid_argument names the line.
 [[nodiscard]] Result<std::vector<Trace>> load_traces(const std::string& path);

@@ -140,8 +140,7 @@ std::string turn(const std::string& user, const std::string& calls) {
 }
 
 TEST_F(Traces, AResultThatIsNoJsonIsAValueAsAWhole) {
-  const auto traces = load_traces(write(
-      "plain.jsonl", turn("hash the newest file", R"([
+  const auto traces = load_traces(write("plain.jsonl", turn("hash the newest file", R"([
         {"name": "one", "args": {"x": "newest"}, "result": "notes alpha.txt"},
         {"name": "two", "args": {"x": "notes alpha.txt"}},
         {"name": "two", "args": {"x": "alpha.txt"}}])")));
@@ -190,7 +189,9 @@ TEST_F(Traces, AFailedCallGivesNothingAndMayBeRepeated) {
 
 TEST_F(Traces, AFunctionMaySayHowLongItTakes) {
   const Json classes = Json::parse(kClasses);
-  Json line = {{"id", "t"}, {"messages", Json::array()}, {"functions", {classes["A"][0]}},
+  Json line = {{"id", "t"},
+               {"messages", Json::array()},
+               {"functions", {classes["A"][0]}},
                {"calls", {{{"name", "one"}, {"args", Json::object()}}}}};
   line["functions"][0]["estimate_ms"] = 250;
   const auto traces = load_traces(write("timed.jsonl", line.dump() + "\n"));
@@ -220,13 +221,13 @@ TEST_F(Traces, WhatTheUserSaysIsWordsNotParts) {
 }
 
 TEST_F(Traces, AllThatTheUserSaysIsThere) {
-  const auto traces = load_traces(write(
-      "said.jsonl",
-      R"({"id": "t", "messages": [{"role": "user", "content": "x is 42"},)"
-      R"( {"role": "assistant", "content": "noted"}, {"role": "user", "content": "add it"}],)"
-      R"( "functions": [{"name": "add", "parameters": {"properties": {"x": {}}}}],)"
-      R"( "calls": [{"name": "add", "args": {"x": 42}}]})"
-      "\n"));
+  const auto traces = load_traces(
+      write("said.jsonl",
+            R"({"id": "t", "messages": [{"role": "user", "content": "x is 42"},)"
+            R"( {"role": "assistant", "content": "noted"}, {"role": "user", "content": "add it"}],)"
+            R"( "functions": [{"name": "add", "parameters": {"properties": {"x": {}}}}],)"
+            R"( "calls": [{"name": "add", "args": {"x": 42}}]})"
+            "\n"));
   ASSERT_TRUE(traces) << traces.error().message;
   EXPECT_EQ(traces->front().sequence.tasks.at(0).user, "x is 42\nadd it");
 }

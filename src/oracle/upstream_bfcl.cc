@@ -196,8 +196,8 @@ Result<UpstreamBfcl> read_upstream_bfcl(const std::string& path,
       out.lines.push_back(several_turns(question, answer, out.classes));
     }
   } catch (const std::exception& error) {
-    return fail(ErrorCode::invalid_argument,
-                std::format("{}: sample '{}' or its answer: {}", path, sample, plain_message(error)));
+    return fail(ErrorCode::invalid_argument, std::format("{}: sample '{}' or its answer: {}", path,
+                                                         sample, plain_message(error)));
   }
   return out;
 }
