@@ -1079,6 +1079,9 @@ class Dataset(ModelTest):
         self.assertEqual({json.loads(line)["id"] for line in result.stdout.splitlines()}, {"m_2", "p_2", "p_3"}, result)
         self.assertIn("1 traces left out, and 3 that share a task with one", result.stderr)
         self.assertIn("1 ids are of no trace of these files", result.stderr)
+        only = self.file("only.json", '["p_1", "p_3"]')
+        result = self.dataset("--traces", traces, "--without", ids, "--only", only)
+        self.assertEqual({json.loads(line)["id"] for line in result.stdout.splitlines()}, {"p_3"}, result)
 
     def test_modes_as_asked(self):
         result = self.dataset("--samples", "60", "--modes", "async+=3,sync=1", "--format", "spans", "--level", "4")

@@ -155,12 +155,6 @@ class Stream:
         self.epoch += 1
         self.batches = self._plan(self.epoch)
 
-    def padding(self):
-        """Share of what a pass computes."""
-        length = self.sequences.length
-        computed = sum(len(batch) * int(length[batch].max()) for batch in self.batches)
-        return 1 - int(length.sum()) / computed
-
     def next(self):
         """The indices of a batch's sequences."""
         if self.skip == len(self.batches):

@@ -140,12 +140,6 @@ class DataTest(unittest.TestCase):
                 later = data.Stream(sequences, 300, 1, position).next()
                 self.assertEqual(later.tolist(), seen[position].tolist())
 
-    def test_padding_is_what_a_pass_computes_beyond_its_sequences(self):
-        start = np.array([0, 10, 20, 40])
-        sequences = data.Sequences(np.zeros(40, dtype=np.uint16), np.ones(40, dtype=bool), start)
-        self.assertAlmostEqual(data.Stream(sequences, 60, 1).padding(), 1 - 40 / 60)
-        self.assertEqual(data.Stream(sequences, 20, 1).padding(), 0)
-
     def test_what_is_dealt_is_about_as_much_for_each(self):
         lengths = np.random.default_rng(1).integers(50, 1500, 40)
         for hands in (1, 2, 3):
@@ -236,6 +230,22 @@ class TrainerTest(unittest.TestCase):
             with self.assertRaisesRegex(SystemExit, "other.gguf: of another shape"):
                 trainer.Trainer(folder / "s", "nano", stages, start=folder / "other.gguf")
 
+    def test_padding_is_what_is_computed_beyond_the_sequences(self):
+        with toys() as folder:
+            training = self.run_trainer(folder, "r", 1)
+            stream = training.streams[0]
+            position, computed, used = stream.position, 0, 0
+            share = training.padding(stream, 5)
+            self.assertEqual(stream.position, position)
+            for _ in range(5):
+                indices, tokens = training.take(stream)
+                used += tokens
+                for batch in training.deal(stream.sequences, indices)[0]:
+                    inputs = data.pad(stream.sequences, batch).inputs  # all but the last token of each
+                    computed += inputs.shape[0] * (inputs.shape[1] + 1)
+            self.assertAlmostEqual(share, 1 - used / computed)
+            self.assertTrue(0 < share < 0.5)
+
     def test_budget_file_moves_the_end(self):
         with toys() as folder:
             self.run_trainer(folder, "r", 2)
@@ -248,6 +258,8 @@ class TrainerTest(unittest.TestCase):
                 with self.subTest(nonsense), contextlib.redirect_stdout(io.StringIO()) as said:
                     self.assertEqual(ended.budget(), 4000)
                     self.assertIn("budget: expected a number of million tokens; the end stays at 0.004", said.getvalue())
+            with self.assertRaisesRegex(SystemExit, "budget: expected a number"):
+                self.run_trainer(folder, "r", None)
             self.assertTrue((folder / "r" / "stable.pt").exists())
 
     def test_a_loss_that_is_no_number_ends_it(self):

@@ -6,6 +6,7 @@ decay follow the budget (million tokens) written in RUN/budget.
 """
 
 import contextlib
+import copy
 import fcntl
 import functools
 import json
@@ -116,7 +117,7 @@ class Trainer:
         config = given.config if given else CONFIGS[config]
         self.run = Path(run)
         self.run.mkdir(parents=True, exist_ok=True)
-        self.peers, self.end_is_fixed, self.moved_budget = peers, end_is_fixed, None
+        self.peers, self.end_is_fixed, self.end = peers, end_is_fixed, None
         self.log_file = open(self.run / "log.jsonl", "a", encoding="utf-8", buffering=1)
         try:
             if peers.rank == 0:
@@ -190,20 +191,22 @@ class Trainer:
 
     def budget(self):
         """Tokens to train for: RUN/budget (millions) if present, else the sum of the stages. Where what stands there is
-        no such number (it may just be written), the end stays where it was."""
+        no such number (it may just be written), the end stays where it was; at the start there is none yet."""
         path = self.run / "budget"
         if self.end_is_fixed or not path.exists():
-            return self.default_budget
+            self.end = self.default_budget
+            return self.end
         try:
             tokens = float(path.read_text(encoding="utf-8")) * 1e6
             if 0 < tokens < math.inf:
-                self.moved_budget = tokens
+                self.end = tokens
                 return tokens
         except (OSError, ValueError):
             pass
-        tokens = self.moved_budget or self.default_budget
-        print(f"{path}: expected a number of million tokens; the end stays at {tokens / 1e6:g}", flush=True)
-        return tokens
+        if self.end is None:
+            raise SystemExit(f"{path}: expected a number of million tokens")
+        print(f"{path}: expected a number of million tokens; the end stays at {self.end / 1e6:g}", flush=True)
+        return self.end
 
     def stage(self, budget):
         return min(int(np.searchsorted(self.shares, self.tokens / budget, side="right")), len(self.streams) - 1)
@@ -229,7 +232,7 @@ class Trainer:
         for index, stream in enumerate(self.streams):
             lengths = stream.sequences.length
             print(f"stage {index}: {len(lengths)} sequences, {int(lengths.sum()) / 1e6:.2f} million tokens, up to "
-                  f"{int(lengths.max())} in one; {100 * stream.padding():.1f} % of what is computed is padding", flush=True)
+                  f"{int(lengths.max())} in one; {100 * self.padding(stream):.1f} % of what is computed is padding", flush=True)
 
     def to_device(self, tensor):
         return tensor if self.on_cpu else tensor.pin_memory().to(self.device, non_blocking=True)
@@ -248,16 +251,36 @@ class Trainer:
     def after_control(self, batch):
         return self.controls[batch.inputs.reshape(-1)[batch.at]]
 
-    def train_step(self, budget):
-        """One optimizer step over micro-batches of different lengths; returns (loss, norm of its gradient, tokens), the first two as tensors."""
-        stream, indices, tokens = self.streams[self.stage(budget)], [], 0
-        sequences, limit = stream.sequences, self.options["micro_tokens"]
+    def take(self, stream):
+        """The next step's sequences of the stream, and how many tokens they are."""
+        indices, tokens, limit = [], 0, self.options["micro_tokens"]
         while tokens < self.options["step_tokens"] - limit // 2:
             indices.extend(stream.next())
-            tokens = int(sequences.length[indices].sum())
+            tokens = int(stream.sequences.length[indices].sum())
+        return indices, tokens
+
+    def deal(self, sequences, indices):
+        """The batches of each process."""
+        return data.deal(sequences.length, indices, self.peers.size, self.options["micro_tokens"])
+
+    def padding(self, stream, steps=50):
+        """Share of what the next steps would compute."""
+        stream, used, computed = copy.copy(stream), 0, 0  # the stream itself does not move
+        length = stream.sequences.length
+        for _ in range(steps):
+            indices, tokens = self.take(stream)
+            used += tokens
+            computed += sum(len(batch) * int(length[batch].max())
+                            for hand in self.deal(stream.sequences, indices) for batch in hand)
+        return 1 - used / computed
+
+    def train_step(self, budget):
+        """One optimizer step over micro-batches of different lengths; returns (loss, norm of its gradient, tokens), the first two as tensors."""
+        stream = self.streams[self.stage(budget)]
+        sequences, (indices, tokens) = stream.sequences, self.take(stream)
         count = int(sequences.targets[indices].sum())
         total = torch.zeros((), device=self.device)
-        for batch in data.deal(sequences.length, indices, self.peers.size, limit)[self.peers.rank]:
+        for batch in self.deal(sequences, indices)[self.peers.rank]:
             b = data.pad(sequences, batch)
             loss = F.cross_entropy(self.logits(b), self.to_device(b.target), reduction="sum") / count
             loss.backward()

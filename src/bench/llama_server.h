@@ -31,8 +31,9 @@ struct LlamaServerOptions {
 // Asks a server at a port of this machine. Not thread-safe.
 class CompletionClient {
  public:
-  // A server says nothing while it computes a prompt: the limit is for one that hangs.
-  static constexpr std::chrono::milliseconds kLongestSilence = std::chrono::minutes{10};
+  // A server says nothing while it computes a prompt, however long: the limit is for one that
+  // hangs.
+  static constexpr std::chrono::milliseconds kLongestSilence = std::chrono::hours{1};
   // The vocabulary is that of the server's model; it must outlive the client.
   CompletionClient(std::uint16_t port, const Vocabulary& vocabulary,
                    std::chrono::milliseconds longest_silence = kLongestSilence);

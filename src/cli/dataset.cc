@@ -221,8 +221,8 @@ int DatasetCommand::run() {
   if (!stream) return complain("writing to '" + out + "' failed: is the disk full?");
   statistics.print(options.max_tokens);
   if (statistics.samples == 0) {
-    return complain(statistics.too_long > 0 ? "no sample is left: they are " + longer()
-                                            : "no sample is left");
+    return complain(std::format("no sample is left: {} refused, {} {}", statistics.refused,
+                                statistics.too_long, longer()));
   }
   return kExitOk;
 }

@@ -152,15 +152,15 @@ Result<std::vector<Trace>> TaskSource::read_traces() const {
     if (!some) return std::unexpected(some.error());
     std::ranges::move(*some, std::back_inserter(all));
   }
+  if (!without_.empty()) {  // first: what is to be left out says what else is
+    const auto ids = read_ids(without_);
+    if (!ids) return std::unexpected(ids.error());
+    leave_out(*ids, all);
+  }
   if (!only_.empty()) {
     const auto ids = read_ids(only_);
     if (!ids) return std::unexpected(ids.error());
     std::erase_if(all, [&](const Trace& trace) { return !ids->contains(trace.id); });
-  }
-  if (!without_.empty()) {
-    const auto ids = read_ids(without_);
-    if (!ids) return std::unexpected(ids.error());
-    leave_out(*ids, all);
   }
   const auto without_calls = std::erase_if(all, [](const Trace& t) {
     return std::ranges::all_of(t.sequence.tasks,

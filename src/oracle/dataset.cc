@@ -125,7 +125,8 @@ Result<Sample> make_sample(const Vocabulary& vocabulary, const TaskSequence& seq
   });
   const auto tool = [&](CallKey key, const CallRecord&) {
     SimulatedReturn back = return_of(*oracle.call(key));
-    if (back.result.text.empty()) back.result.text = options.stand_in;
+    CallResult& result = back.result;
+    if (result.outcome == Outcome::returned && result.text.empty()) result.text = options.stand_in;
     return back;
   };
   Parts parts(sample);

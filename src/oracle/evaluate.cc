@@ -51,8 +51,8 @@ std::vector<Expected> solution(const Task& task, const std::vector<ToolSpec>& to
       return expected[need].possible && expected[need].call.outcome == Outcome::returned;
     });
     if (call.retry_of) {
-      e.possible = expected[*call.retry_of].call.outcome != Outcome::returned;
-      e.needs = {*call.retry_of};
+      e.possible = e.possible && expected[*call.retry_of].call.outcome != Outcome::returned;
+      e.needs.push_back(*call.retry_of);
     }
     expected.push_back(std::move(e));
   }
@@ -498,7 +498,9 @@ Result<std::vector<EvaluatedRun>> evaluate(Engine& engine, TaskSequence sequence
   }
   for (Task& task : sequence.tasks) {
     for (TaskCall& call : task.calls) {
-      if (call.result.text.empty()) call.result.text = options.stand_in;
+      CallResult& result = call.result;
+      if (result.outcome == Outcome::returned && result.text.empty())
+        result.text = options.stand_in;
     }
   }
   SessionConfig config = options.config;

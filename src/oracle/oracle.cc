@@ -245,9 +245,9 @@ bool Oracle::is_callable(const Session& session, std::size_t index) const {
   if (progress_[index].key || call.tool.empty() || !is_asked(index) || is_withdrawn(index)) {
     return false;
   }
-  if (call.retry_of) {
-    return delivered(session, *call.retry_of) != nullptr && !succeeded(session, *call.retry_of) &&
-           !is_withdrawn(*call.retry_of);
+  if (call.retry_of && (delivered(session, *call.retry_of) == nullptr ||
+                        succeeded(session, *call.retry_of) || is_withdrawn(*call.retry_of))) {
+    return false;
   }
   return std::ranges::all_of(needs_[index], [&](std::size_t need) {
     return succeeded(session, need) ||

@@ -86,24 +86,29 @@ std::string as_text(const Json& value) {
 }
 
 // Whether the text has the value as words or numbers of its own: 20 is not in "2010" or "20.5", but
-// in "20km".
+// in "20km" and "20.5.2010".
 bool says(std::string_view text, std::string_view value) {
-  using Kind = bool (*)(unsigned char);
-  constexpr Kind kDigit = [](unsigned char c) { return std::isdigit(c) != 0; };
-  constexpr Kind kLetter = [](unsigned char c) { return std::isalpha(c) != 0 || c >= 0x80; };
-  constexpr Kind kPoint = [](unsigned char c) { return c == '.'; };
-  // Before the first character there is none: that place is behind the last one, too.
-  const auto is = [&](std::size_t at, Kind kind) {
-    return at < text.size() && kind(static_cast<unsigned char>(text[at]));
-  };
-  const auto are = [&](std::size_t one, std::size_t other) {
-    return (is(one, kDigit) && is(other, kDigit)) || (is(one, kLetter) && is(other, kLetter));
+  const auto is_digit = [](char c) { return std::isdigit(static_cast<unsigned char>(c)) != 0; };
+  const auto is_letter = [](char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0; };
+  const auto are_one = [&](char a, char b) {
+    return (is_digit(a) && is_digit(b)) || (is_letter(a) && is_letter(b));
   };
   for (auto at = text.find(value); at != std::string_view::npos; at = text.find(value, at + 1)) {
-    const std::size_t before = at - 1, end = at + value.size(), last = end - 1;
-    const bool is_fraction = is(at, kDigit) && is(before, kPoint) && is(before - 1, kDigit);
-    const bool has_fraction = is(last, kDigit) && is(end, kPoint) && is(end + 1, kDigit);
-    if (!are(before, at) && !are(last, end) && !is_fraction && !has_fraction) return true;
+    const std::string_view before = text.substr(0, at), after = text.substr(at + value.size());
+    if (!before.empty() && are_one(before.back(), value.front())) continue;
+    if (!after.empty() && are_one(value.back(), after.front())) continue;
+    const bool has_whole = before.size() > 1 && before.back() == '.' &&
+                           is_digit(before[before.size() - 2]) && is_digit(value.front());
+    const bool has_fraction =
+        after.size() > 1 && after[0] == '.' && is_digit(after[1]) && is_digit(value.back());
+    if (has_whole == has_fraction) return true;  // neither, or a date
+    // The other side of the one point: that of a number, or of one more in a date.
+    const auto digits = [&](auto from, auto to) { return std::find_if_not(from, to, is_digit); };
+    const auto left = digits(before.rbegin() + (has_whole ? 1 : 0), before.rend());
+    const auto right = digits(after.begin() + (has_fraction ? 1 : 0), after.end());
+    const bool is_date = has_whole ? left != before.rend() && *left == '.'
+                                   : right + 1 < after.end() && *right == '.' && is_digit(right[1]);
+    if (is_date) return true;
   }
   return false;
 }
@@ -174,7 +179,7 @@ class Reader {
     if (function.contains("estimate_ms") || time != times_.end()) {
       const double ms =
           function.contains("estimate_ms") ? function["estimate_ms"].get<double>() : time->second;
-      if (!(ms > 0 && ms < 1e9)) {
+      if (function.contains("estimate_ms") && !(ms > 0 && ms < 1e9)) {
         throw std::out_of_range(std::format("'{}': a time of {} ms", name, ms));
       }
       tool.estimate = std::chrono::milliseconds(std::max(1L, std::lround(ms)));
@@ -251,10 +256,11 @@ class Reader {
       }
       const Json arguments = in_order(tool->parameters, item.at("args"));
       for (const auto& [name, value] : arguments.items()) {
+        if (value.is_null()) continue;  // left out
         call.arguments.push_back({.name = name, .value = value, .from = {}, .path = {}});
       }
       if (item.contains("accept")) call.accept = item["accept"];
-      const bool has_failed = item.contains("error");
+      const bool has_failed = item.contains("error") && !item["error"].is_null();
       call.result = has_failed ? CallResult{Outcome::failed, item["error"].get<std::string>()}
                                : CallResult{Outcome::returned, item.value("result", "")};
       call.duration = Time(tool->estimate);
@@ -268,21 +274,25 @@ class Reader {
           (key == kDataFlow ? call.reads : call.after).push_back(first + before);
         }
       }
-      if (item.contains("class") && !has_failed) {  // else it changed nothing
-        const auto [last, is_new] =
-            last_of_class.try_emplace(item["class"].get<std::string>(), task.calls.size());
-        if (!is_new && !declares_) call.after.push_back(last->second);
-        last->second = task.calls.size();
+      if (item.contains("class")) {
+        const auto name = item["class"].get<std::string>();
+        const auto last = last_of_class.find(name);
+        if (last != last_of_class.end() && !declares_) call.after.push_back(last->second);
+        if (!has_failed) last_of_class[name] = task.calls.size();  // else it changed nothing
       }
+      const auto failed = [&](std::size_t i) {
+        return task.calls[i].result.outcome == Outcome::failed;
+      };
       for (std::size_t i = first; i < task.calls.size(); ++i) {
         const TaskCall& earlier = task.calls[i];
-        if (earlier.result.outcome == Outcome::failed && earlier.tool == call.tool &&
-            arguments_of(earlier) == arguments) {
-          call.retry_of = i;
-        }
+        if (earlier.tool != call.tool || arguments_of(earlier) != arguments_of(call)) continue;
+        call.retry_of = failed(i) ? std::optional(i) : std::nullopt;  // the latest says
       }
+      // What was recorded did not need a call that failed.
+      std::erase_if(call.after, failed);
+      std::erase_if(call.reads, failed);
       link_data_flow(call, first, leaves, said);
-      if (!declares_ && !call.retry_of) link_what_is_read(call, first, task.calls, leaves, said);
+      if (!declares_) link_what_is_read(call, first, task.calls, leaves, said);
       // What an argument is a future of need not be known.
       std::erase_if(call.reads, [&](std::size_t read) {
         return std::ranges::contains(call.arguments, std::optional(read), &TaskArgument::from);

@@ -187,6 +187,26 @@ TEST_F(Traces, AFailedCallGivesNothingAndMayBeRepeated) {
   EXPECT_EQ(calls.at(2).arguments[0].from, 1U);
 }
 
+TEST_F(Traces, ARepeatedCallKeepsItsPlace) {
+  const auto traces = load_traces(write("again.jsonl", turn("go", R"([
+        {"name": "one", "args": {"x": "open"}, "error": "locked", "class": "A"},
+        {"name": "two", "args": {"x": "find"}, "result": "W77", "class": "A", "error": null},
+        {"name": "two", "args": {"x": "W77", "y": null}, "class": "A"},
+        {"name": "one", "args": {"x": "open"}, "error": "busy", "class": "A"},
+        {"name": "one", "args": {"x": "open"}, "class": "A"},
+        {"name": "one", "args": {"x": "open"}, "class": "A"}])")));
+  ASSERT_TRUE(traces) << traces.error().message;
+  const auto& calls = traces->front().sequence.tasks.at(0).calls;
+  EXPECT_TRUE(calls.at(1).after.empty()) << "a failed call changed nothing";
+  EXPECT_EQ(arguments_of(calls.at(2)).dump(), R"({"x":"W77"})");
+  EXPECT_EQ(calls.at(3).retry_of, 0U);
+  EXPECT_EQ(calls[3].after, Indices{2});
+  EXPECT_EQ(calls.at(4).retry_of, 3U);
+  EXPECT_EQ(calls[4].after, Indices{2});
+  EXPECT_EQ(calls.at(5).retry_of, std::nullopt) << "the one before has returned";
+  EXPECT_EQ(calls[5].after, Indices{4});
+}
+
 TEST_F(Traces, AFunctionMaySayHowLongItTakes) {
   const Json classes = Json::parse(kClasses);
   Json line = {{"id", "t"},
@@ -215,7 +235,8 @@ TEST_F(Traces, WhatTheUserSaysIsWordsNotParts) {
   for (const char* const user : {"in 2010", "120", "20.5", "0.20", "no"}) {
     EXPECT_TRUE(uses(user, "20")) << user;
   }
-  for (const char* const user : {"20", "20km, please", "by 20.", "[10,20]", "2020 and 20"}) {
+  for (const char* const user : {"20", "20km, please", "by 20.", "[10,20]", "2020 and 20",
+                                 "20.5.2010", "1.20.2010", "5.11.20", "\u201c20\u201d"}) {
     EXPECT_FALSE(uses(user, "20")) << user;
   }
 }
