@@ -103,11 +103,13 @@ bool says(std::string_view text, std::string_view value) {
         after.size() > 1 && after[0] == '.' && is_digit(after[1]) && is_digit(value.back());
     if (has_whole == has_fraction) return true;  // neither, or a date
     // The other side of the one point: that of a number, or of one more in a date.
-    const auto digits = [&](auto from, auto to) { return std::find_if_not(from, to, is_digit); };
+    const auto digits = [&](const auto& from, const auto& to) {
+      return std::find_if_not(from, to, is_digit);
+    };
     const auto left = digits(before.rbegin() + (has_whole ? 1 : 0), before.rend());
     const auto right = digits(after.begin() + (has_fraction ? 1 : 0), after.end());
     const bool is_date = has_whole ? left != before.rend() && *left == '.'
-                                   : right + 1 < after.end() && *right == '.' && is_digit(right[1]);
+                                   : after.end() - right > 1 && *right == '.' && is_digit(right[1]);
     if (is_date) return true;
   }
   return false;
