@@ -25,6 +25,7 @@ from .muon import Muon
 from .options import DEFAULTS
 from .peers import Alone
 
+
 def parse_stage(text):
     """'FILE[,FILE…]:MILLION_TOKENS' to (files, tokens)."""
     names, _, millions = text.rpartition(":")

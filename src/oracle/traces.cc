@@ -115,6 +115,12 @@ bool says(std::string_view text, std::string_view value) {
   return false;
 }
 
+void keep_once(std::vector<std::size_t>& indices) {
+  std::ranges::sort(indices);
+  const auto [begin, end] = std::ranges::unique(indices);
+  indices.erase(begin, end);
+}
+
 class Reader {
  public:
   explicit Reader(const std::string& path)
@@ -177,14 +183,17 @@ class Reader {
     if (std::ranges::contains(tools, tool.name, &ToolSpec::name)) return;
     tool.description = function.value("description", "");
     tool.parameters = function.at("parameters");
-    const auto time = times_.find(name);
-    if (function.contains("estimate_ms") || time != times_.end()) {
-      const double ms =
-          function.contains("estimate_ms") ? function["estimate_ms"].get<double>() : time->second;
-      if (function.contains("estimate_ms") && !(ms > 0 && ms < 1e9)) {
+    const auto estimate = [](double ms) {
+      return std::chrono::milliseconds(std::max(1L, std::lround(ms)));
+    };
+    if (function.contains("estimate_ms")) {
+      const auto ms = function["estimate_ms"].get<double>();
+      if (!(ms > 0 && ms < 1e9)) {
         throw std::out_of_range(std::format("'{}': a time of {} ms", name, ms));
       }
-      tool.estimate = std::chrono::milliseconds(std::max(1L, std::lround(ms)));
+      tool.estimate = estimate(ms);
+    } else if (const auto time = times_.find(name); time != times_.end()) {
+      tool.estimate = estimate(time->second);
     }
     tools.push_back(std::move(tool));
   }
@@ -299,9 +308,8 @@ class Reader {
       std::erase_if(call.reads, [&](std::size_t read) {
         return std::ranges::contains(call.arguments, std::optional(read), &TaskArgument::from);
       });
-      std::ranges::sort(call.after);
-      const auto [begin, end] = std::ranges::unique(call.after);
-      call.after.erase(begin, end);
+      keep_once(call.after);
+      keep_once(call.reads);
       std::vector<Leaf> result;
       if (!has_failed) {
         const Json json = Json::parse(call.result.text, nullptr, /*allow_exceptions=*/false);
@@ -362,9 +370,6 @@ class Reader {
         }
       }
     }
-    std::ranges::sort(call.reads);
-    const auto [begin, end] = std::ranges::unique(call.reads);
-    call.reads.erase(begin, end);
   }
 
   static constexpr std::size_t kTelling = 2;  // one character is found anywhere
