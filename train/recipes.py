@@ -28,9 +28,13 @@ class Recipe:
     type: str  # of the model file
     device: str
     rounds: tuple
+    valid: tuple  # levels
+
+    def valid_sets(self):
+        return [f"valid{level}" for level in self.valid]
 
     def data_sets(self):
-        return [name for part in self.rounds for names, _ in part.stages for name in names] + VALIDATION
+        return [name for part in self.rounds for names, _ in part.stages for name in names] + self.valid_sets()
 
 
 @dataclass(frozen=True)
@@ -64,33 +68,25 @@ def of_all_levels(name, seed, samples):
 
 DATA = {
     "easy": DataSet(1, 5000, 501, 900, modes=""),
+    **of_all_levels("short", 1200, (600, 10000, 18000, 18000, 12000)),
     **of_all_levels("all", 1000, (3000, 16000, 46000, 62000, 80000, 40000, 56000, 28000, 40000)),
-    **of_all_levels("late", 1100, (400, 3000, 12000, 24000, 20000, 10000, 15000, 9000, 18000)),
     **{f"valid{level}": DataSet(level, 100, level + 7, 2000 if level == 8 else 1600, split="validation")
        for level in (3, 4, 5, 6, 8, 9)},
 }
-VALIDATION = [name for name, what in DATA.items() if what.split == "validation"]
 
 # Copying and the choice of a tool come first, by themselves; after that all levels together, since a level that is left
 # out is forgotten. Nothing is seen twice.
-FIRST = ((("easy",), 2.5), (tuple(f"all{level}" for level in range(1, 10)), 148.2))
-SECOND = ((tuple(f"late{level}" for level in range(1, 10)), 70.0),)
-LONG = (FIRST[0], (FIRST[1][0], 270.0))
+RECIPES = {
+    "nano": Recipe("nano", "f16", "cpu", (Round(((("easy",), 2.0), (tuple(f"short{level}" for level in range(1, 6)), 30.0)),
+                                                {"lr": 0.010, "embd_lr": 0.0020, "step_tokens": 3072}),), valid=(3, 4, 5)),
+    "mini": Recipe("mini", "q8_0", "cuda", (Round(((("easy",), 2.5), (tuple(f"all{level}" for level in range(1, 10)), 270.0)),
+                                                  {"lr": 0.016, "step_tokens": 24576}),), valid=(3, 4, 5, 6, 8, 9)),
+}
 
 
 def millions(stages):
     return sum(tokens for _, tokens in stages)
 
-
-def falling(stages, before):
-    """Of a later round: the rate falls from its beginning to zero."""
-    return {"lr": 0.012, "embd_lr": 0.0024, "decay": millions(stages) / millions(before + stages)}
-
-
-RECIPES = {
-    "nano": Recipe("nano", "f16", "cpu", (Round(FIRST, {"lr": 0.016, "step_tokens": 12288}), Round(SECOND, falling(SECOND, FIRST)))),
-    "mini": Recipe("mini", "q8_0", "cuda", (Round(LONG, {"lr": 0.016, "step_tokens": 24576}),)),
-}
 
 LONGEST_STEP = 1e5  # tokens by which a training may go past its end
 
@@ -150,7 +146,7 @@ def train(run, recipe, threads, device):
             options["micro_tokens"] = options["step_tokens"]  # less keeps a GPU waiting for the next kernel
         training = peers.train(processes, threads // processes,
                                {"run": run, "config": recipe.config, "stages": stages,
-                                "valid": [path(name) for name in VALIDATION], "options": options, "device": device,
+                                "valid": [path(name) for name in recipe.valid_sets()], "options": options, "device": device,
                                 "compile": not on_cpu, "end_is_fixed": True},
                                {"log_steps": 20 if on_cpu else 100, "checkpoint_minutes": 2 if on_cpu else 0.5,
                                 "valid_minutes": 15 if on_cpu else 1})
