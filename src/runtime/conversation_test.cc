@@ -64,8 +64,9 @@ ToolSpec conversation_tool(const std::string& name) {
 
 class ConversationTest : public ::testing::Test {
  protected:
-  // hold(): runs until it is stopped. again(): the same, and idempotent. echo(text).
-  static Toolbox tools() {
+  // hold(): runs until it is stopped. again(): idempotent; runs until a model has trapped, so that
+  // its result never comes before that. echo(text).
+  Toolbox tools() {
     Toolbox box;
     const auto hold = [](const Json&, std::stop_token stop) -> Result<std::string> {
       std::mutex mutex;
@@ -77,7 +78,8 @@ class ConversationTest : public ::testing::Test {
     EXPECT_TRUE(box.add(conversation_tool("hold"), hold));
     ToolSpec again = conversation_tool("again");
     again.idempotent = true;
-    EXPECT_TRUE(box.add(again, [](const Json&, const std::stop_token&) -> Result<std::string> {
+    EXPECT_TRUE(box.add(again, [this](const Json&, const std::stop_token&) -> Result<std::string> {
+      heard.await("trapped");
       return "run again";
     }));
     EXPECT_TRUE(box.add(conversation_tool("echo"),
