@@ -68,7 +68,7 @@ def of_all_levels(name, seed, samples):
 
 DATA = {
     "easy": DataSet(1, 5000, 501, 900, modes=""),
-    **of_all_levels("short", 1200, (600, 10000, 18000, 18000, 12000)),
+    **of_all_levels("short", 1200, (900, 15000, 27000, 27000, 18000)),
     **of_all_levels("all", 1000, (3000, 16000, 46000, 62000, 80000, 40000, 56000, 28000, 40000)),
     **{f"valid{level}": DataSet(level, 100, level + 7, 2000 if level == 8 else 1600, split="validation")
        for level in (3, 4, 5, 6, 8, 9)},
@@ -77,7 +77,7 @@ DATA = {
 # Copying and the choice of a tool come first, by themselves; after that all levels together, since a level that is left
 # out is forgotten. Nothing is seen twice.
 RECIPES = {
-    "nano": Recipe("nano", "f16", "cpu", (Round(((("easy",), 2.0), (tuple(f"short{level}" for level in range(1, 6)), 30.0)),
+    "nano": Recipe("nano", "f16", "cpu", (Round(((("easy",), 2.0), (tuple(f"short{level}" for level in range(1, 6)), 45.5)),
                                                 {"lr": 0.010, "embd_lr": 0.0020, "step_tokens": 3072}),), valid=(3, 4, 5)),
     "mini": Recipe("mini", "q8_0", "cuda", (Round(((("easy",), 2.5), (tuple(f"all{level}" for level in range(1, 10)), 270.0)),
                                                   {"lr": 0.016, "step_tokens": 24576}),), valid=(3, 4, 5, 6, 8, 9)),
