@@ -151,14 +151,14 @@ def parse():
                            help=f"{MEANING[option]} ({defaults[option]:g})")
         return p
 
-    for name, what in (("nano", "the default model, on a CPU"), ("mini", "a model of 33 million parameters, on a GPU")):
+    for name, what in (("nano", "a model of 3 million parameters, on a CPU"), ("mini", "a model of 33 million parameters, on a GPU")):
         p = command(name, run_recipe, f"make {what}: data, training, export, checks; goes on where it stopped")
         p.add_argument("--run", help=f"folder of the data, checkpoint and log (train/runs/{name})")
         p.add_argument("--out", help=f"the model file; without it, models/asynclm-{name}.gguf, which is replaced")
         p.add_argument("--threads", type=one_or_more, default=cores, help="all cores")
         p.add_argument("--device", help="as PyTorch names it; without it, that of the recipe")
         p.add_argument("--millions", type=float, metavar="N",
-                       help="one round of N million tokens instead of the recipe's: with fewer weaker, sooner")
+                       help="N million tokens instead of the recipe's: with fewer weaker, sooner")
         p.add_argument("--program", help="the asynclm that makes the data; without it, ./dev builds it")
         p.add_argument("--unchecked", action="store_true", help="where libllama is not: do not compare the model file with it")
     p = training("pretrain", run_pretrain, "train, or go on with a training", 2, 4, DEFAULTS)

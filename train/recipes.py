@@ -4,7 +4,7 @@
 import math
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,26 +15,30 @@ ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
-class Round:
-    """A training at whose end the rate is zero. The next one goes on from there, at a high rate again."""
-
-    stages: tuple  # (data sets, million tokens)
-    options: dict = field(default_factory=dict)  # other than trainer.DEFAULTS
-
-
-@dataclass(frozen=True)
 class Recipe:
     config: str  # the shape (CONFIGS in model.py)
     type: str  # of the model file
     device: str
-    rounds: tuple
+    stages: tuple  # (data sets, million tokens)
+    options: dict  # other than trainer.DEFAULTS
     valid: tuple  # levels
+
+    def millions(self):
+        return sum(tokens for _, tokens in self.stages)
 
     def valid_sets(self):
         return [f"valid{level}" for level in self.valid]
 
     def data_sets(self):
-        return [name for part in self.rounds for names, _ in part.stages for name in names] + self.valid_sets()
+        return [name for names, _ in self.stages for name in names] + self.valid_sets()
+
+    def with_millions(self, total):
+        """The last stage gives or takes."""
+        *before, (names, tokens) = self.stages
+        least = self.millions() - tokens
+        if not least < total < math.inf:
+            raise SystemExit(f"--millions {total:g}: expected more than {least:g}, which the stages before the last take")
+        return replace(self, stages=(*before, (names, total - least)))
 
 
 @dataclass(frozen=True)
@@ -77,16 +81,11 @@ DATA = {
 # Copying and the choice of a tool come first, by themselves; after that all levels together, since a level that is left
 # out is forgotten. Nothing is seen twice.
 RECIPES = {
-    "nano": Recipe("nano", "f16", "cpu", (Round(((("easy",), 2.0), (tuple(f"short{level}" for level in range(1, 6)), 45.5)),
-                                                {"lr": 0.010, "embd_lr": 0.0020, "step_tokens": 3072}),), valid=(3, 4, 5)),
-    "mini": Recipe("mini", "q8_0", "cuda", (Round(((("easy",), 2.5), (tuple(f"all{level}" for level in range(1, 10)), 270.0)),
-                                                  {"lr": 0.016, "step_tokens": 24576}),), valid=(3, 4, 5, 6, 8, 9)),
+    "nano": Recipe("nano", "f16", "cpu", ((("easy",), 2.0), (tuple(f"short{level}" for level in range(1, 6)), 45.5)),
+                   {"lr": 0.010, "embd_lr": 0.0020, "step_tokens": 3072}, valid=(3, 4, 5)),
+    "mini": Recipe("mini", "q8_0", "cuda", ((("easy",), 2.5), (tuple(f"all{level}" for level in range(1, 10)), 270.0)),
+                   {"lr": 0.016, "step_tokens": 24576}, valid=(3, 4, 5, 6, 8, 9)),
 }
-
-
-def millions(stages):
-    return sum(tokens for _, tokens in stages)
-
 
 LONGEST_STEP = 1e5  # tokens by which a training may go past its end
 
@@ -119,57 +118,33 @@ def data(program, run, names, threads):
             raise
 
 
-def progress(run):
-    """Of how many stages, those of the rounds before with them, the checkpoint has a position; and its tokens."""
-    path = run / "checkpoint.pt"
-    state = checkpoint.load(path) if path.exists() else {"positions": (), "tokens": 0}
-    return len(state["positions"]), state["tokens"]
-
-
 def train(run, recipe, threads, device):
     path = lambda name: str(run / f"{name}.jsonl")
     on_cpu = torch.device(device).type == "cpu"
     processes = min(threads, 2) if on_cpu else 1
-    stages, (begun, tokens) = [], progress(run)
-    whole = [stage for part in recipe.rounds for stage in part.stages]
-    if begun > len(whole) or tokens > millions(whole) * 1e6 + LONGEST_STEP:
+    checkpoint_path = run / "checkpoint.pt"
+    tokens = checkpoint.load(checkpoint_path)["tokens"] if checkpoint_path.exists() else 0
+    if tokens > recipe.millions() * 1e6 + LONGEST_STEP:
         raise SystemExit(f"{run}: has had {tokens / 1e6:.1f} million tokens, more than this training; give another --run")
-    for part in recipe.rounds:
-        first = len(stages)
-        stages += [([path(name) for name in names], tokens * 1e6) for names, tokens in part.stages]
-        if begun > len(stages):
-            continue  # a later round has begun
-        if begun <= first:
-            (run / "stable.pt").unlink(missing_ok=True)  # of the round before
-        options = {**trainer.DEFAULTS, **part.options}
-        if not on_cpu:
-            options["micro_tokens"] = options["step_tokens"]  # less keeps a GPU waiting for the next kernel
-        training = peers.train(processes, threads // processes,
-                               {"run": run, "config": recipe.config, "stages": stages,
-                                "valid": [path(name) for name in recipe.valid_sets()], "options": options, "device": device,
-                                "compile": not on_cpu, "end_is_fixed": True},
-                               {"log_steps": 20 if on_cpu else 100, "checkpoint_minutes": 2 if on_cpu else 0.5,
-                                "valid_minutes": 15 if on_cpu else 1})
-        if training.stop:
-            raise SystemExit(f"stopped at step {training.step}; the same command goes on from there")
-
-
-def one_round(recipe, total):
-    """The first round alone, with so many million tokens: its last stage gives or takes."""
-    first = recipe.rounds[0]
-    *before, (names, _) = first.stages
-    rest = total - millions(before)
-    if not 0 < rest < math.inf:
-        raise SystemExit(f"--millions {total:g}: expected more than {millions(before):g}, which the stages before the last take")
-    return replace(recipe, rounds=(replace(first, stages=(*before, (names, rest))),))
+    options = {**trainer.DEFAULTS, **recipe.options}
+    if not on_cpu:
+        options["micro_tokens"] = options["step_tokens"]  # less keeps a GPU waiting for the next kernel
+    training = peers.train(processes, threads // processes,
+                           {"run": run, "config": recipe.config,
+                            "stages": [([path(name) for name in names], tokens * 1e6) for names, tokens in recipe.stages],
+                            "valid": [path(name) for name in recipe.valid_sets()], "options": options, "device": device,
+                            "compile": not on_cpu, "end_is_fixed": True},
+                           {"log_steps": 20 if on_cpu else 100, "checkpoint_minutes": 2 if on_cpu else 0.5,
+                            "valid_minutes": 15 if on_cpu else 1})
+    if training.stop:
+        raise SystemExit(f"stopped at step {training.step}; the same command goes on from there")
 
 
 def main(name, run, out, threads, device=None, program=None, total=None, is_checked=True):
-    """total: million tokens, in one round, instead of the recipe's rounds; is_checked: the files are compared with
-    libllama."""
+    """total: million tokens instead of the recipe's; is_checked: the files are compared with libllama."""
     recipe, run, out = RECIPES[name], Path(run), Path(out)
     if total is not None:
-        recipe = one_round(recipe, total)
+        recipe = recipe.with_millions(total)
     device = device or recipe.device
     trainer.check_device(device)
     if is_checked:
