@@ -1112,5 +1112,5 @@ class Demo(ModelTest):
 if __name__ == "__main__":
     PROGRAM = os.path.abspath(sys.argv[1])
     SOURCE = Path(sys.argv[2])
-    MODEL = SOURCE / "models" / "asynclm-nano.gguf"
+    MODEL = SOURCE / "models" / "asynclm.gguf"
     unittest.main(argv=[sys.argv[0], *sys.argv[3:]], verbosity=2)

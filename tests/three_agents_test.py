@@ -56,5 +56,5 @@ class ThreeAgents(unittest.TestCase):
 
 if __name__ == "__main__":
     PROGRAM = os.path.abspath(sys.argv[1])
-    MODEL = Path(sys.argv[2]) / "models" / "asynclm-nano.gguf"
+    MODEL = Path(sys.argv[2]) / "models" / "asynclm.gguf"
     unittest.main(argv=[sys.argv[0], *sys.argv[3:]], verbosity=2)

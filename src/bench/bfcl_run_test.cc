@@ -131,7 +131,7 @@ TEST(BfclRun, TurnsAddUp) {
 }
 
 TEST(BfclRun, ARealEngineIsKeptToTheSameTokens) {
-  const auto path = ASYNCLM_SOURCE_DIR "/models/asynclm-nano.gguf";
+  const auto path = ASYNCLM_SOURCE_DIR "/models/asynclm.gguf";
   const auto vocabulary = load_vocabulary(path);
   ASSERT_TRUE(vocabulary) << vocabulary.error().message;
   for (const char* arm : {"sync-stateless", "async+"}) {
@@ -198,10 +198,10 @@ TEST(BfclRun, OnTheWallClockWaitsAreSlept) {
   EXPECT_LT(slept.makespan, from_ms(3000));
 }
 
-constexpr const char* kNanoModel = ASYNCLM_SOURCE_DIR "/models/asynclm-nano.gguf";
+constexpr const char* kDefaultModel = ASYNCLM_SOURCE_DIR "/models/asynclm.gguf";
 
 // What the default model was taught.
-BfclSample known_to_nano() {
+BfclSample known_to_default_model() {
   const auto tool = [](const char* name, const char* description, const char* parameter) {
     ToolSpec spec;
     spec.name = name;
@@ -227,9 +227,9 @@ BfclSample known_to_nano() {
       .documents = {}};
 }
 
-BfclModel nano_by_itself() {
+BfclModel default_model_by_itself() {
   auto engine = make_llama_engine(
-      {.model_path = kNanoModel, .context_tokens = 1024, .max_sequences = 1, .threads = 1});
+      {.model_path = kDefaultModel, .context_tokens = 1024, .max_sequences = 1, .threads = 1});
   EXPECT_TRUE(engine) << engine.error().message;
   BfclModel model = real_model(std::move(*engine));
   model.calls_in_prompt = false;
@@ -238,7 +238,7 @@ BfclModel nano_by_itself() {
 
 TEST(BfclRun, ARealModelMakesTheCallsByItself) {
   for (const char* arm : {"sync-stateless", "sync", "async"}) {
-    const BfclRun right = run(arm, known_to_nano(), nano_by_itself());
+    const BfclRun right = run(arm, known_to_default_model(), default_model_by_itself());
     EXPECT_TRUE(right.score.is_right()) << arm;
     EXPECT_EQ(right.score.exact, 2);
     EXPECT_GT(right.makespan, from_ms(30));
@@ -247,16 +247,16 @@ TEST(BfclRun, ARealModelMakesTheCallsByItself) {
 }
 
 TEST(BfclRun, AWrongRunIsNoErrorAndHasNoBound) {
-  BfclSample sample = known_to_nano();
+  BfclSample sample = known_to_default_model();
   sample.sequence.tasks.front().calls[1].arguments[0].value = "ship";
   sample.sequence.tasks.push_back(sample.sequence.tasks.front());
-  const BfclRun wrong = run("async", sample, nano_by_itself());
+  const BfclRun wrong = run("async", sample, default_model_by_itself());
   EXPECT_EQ(wrong.score.expected, 4) << "also those of turns that were not begun";
   EXPECT_EQ(wrong.score.exact, 1);
   EXPECT_EQ(wrong.score.extra, 1);
   EXPECT_FALSE(wrong.bound || wrong.bound_taking_in);
-  const BfclWorkload workload{.name = "w", .samples = {known_to_nano(), sample}};
-  BfclModel model = nano_by_itself();
+  const BfclWorkload workload{.name = "w", .samples = {known_to_default_model(), sample}};
+  BfclModel model = default_model_by_itself();
   const std::vector<BfclArm> arms = {*find_bfcl_arm("sync"), *find_bfcl_arm("async")};
   const auto results = run_arms(model, workload, arms, {});
   ASSERT_TRUE(results) << results.error().message;
@@ -266,25 +266,25 @@ TEST(BfclRun, AWrongRunIsNoErrorAndHasNoBound) {
 }
 
 TEST(BfclRun, AServersArmsNeedAServer) {
-  BfclModel model = nano_by_itself();
+  BfclModel model = default_model_by_itself();
   DraftPolicy drafts;
   Random random(1);
   const auto none =
-      run_bfcl(model, known_to_nano(), *find_bfcl_arm("naive-server"), drafts, random);
+      run_bfcl(model, known_to_default_model(), *find_bfcl_arm("naive-server"), drafts, random);
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().code, ErrorCode::unsupported);
 }
 
 TEST(BfclRun, ARealServerWritesTheSameCalls) {
-  BfclModel model = nano_by_itself();
-  auto server = LlamaServer::start({.model_path = kNanoModel, .context_tokens = 1024},
+  BfclModel model = default_model_by_itself();
+  auto server = LlamaServer::start({.model_path = kDefaultModel, .context_tokens = 1024},
                                    model.engine->vocabulary());
   ASSERT_TRUE(server) << server.error().message;
   model.server = std::move(*server);
   for (const char* arm : {"naive-server", "naive-server-cached"}) {
     DraftPolicy drafts;
     Random random(1);
-    const auto done = run_bfcl(model, known_to_nano(), *find_bfcl_arm(arm), drafts, random);
+    const auto done = run_bfcl(model, known_to_default_model(), *find_bfcl_arm(arm), drafts, random);
     ASSERT_TRUE(done) << done.error().message;
     EXPECT_TRUE(done->score.is_right()) << arm;
     EXPECT_GE(done->makespan, from_ms(30));

@@ -64,7 +64,7 @@ Result<std::string> find_model(const std::optional<std::string>& given) {
   if (given) return check(*given, "--model");
   const char* variable = std::getenv("ASYNCLM_MODEL");
   if (variable != nullptr && *variable != '\0') return check(variable, "ASYNCLM_MODEL");
-  return find("the default model", "models/asynclm-nano.gguf", "asynclm-nano.gguf",
+  return find("the default model", "models/asynclm.gguf", "asynclm.gguf",
               "name one with --model or ASYNCLM_MODEL");
 }
 

@@ -292,7 +292,7 @@ TEST(HostileText, SpellsNoMarkerWhereMarkersAreText) {
 
 TEST(HostileText, StaysTextInTheDefaultModelsVocabulary) {
   const auto engine =
-      make_llama_engine({.model_path = ASYNCLM_SOURCE_DIR "/models/asynclm-nano.gguf",
+      make_llama_engine({.model_path = ASYNCLM_SOURCE_DIR "/models/asynclm.gguf",
                          .context_tokens = 64,
                          .max_sequences = 1});
   ASSERT_TRUE(engine) << engine.error().message;
