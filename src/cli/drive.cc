@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/stop_signals.h"
 #include "runtime/inbox.h"
 
 namespace asynclm {
@@ -23,8 +24,10 @@ Result<RunReport> drive(Runtime& runtime, RunRequest request, const RunHeader& h
   if (!run) return std::unexpected(run.error());
   for (RunSink* sink : sinks) sink->begin(header);
 
-  std::future<Result<RunReport>> report =
-      std::async(std::launch::async, [&runtime, id = *run] { return runtime.wait(id); });
+  auto report = std::async(std::launch::async, [&runtime, id = *run] {
+    StopSignals::leave_to_other_threads();
+    return runtime.wait(id);
+  });
   std::vector<RunEvent> events;
   bool cancelled = false;
   for (bool ended = false; !ended;) {

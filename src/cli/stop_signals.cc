@@ -78,6 +78,13 @@ bool StopSignals::stop_wanted() const { return stops > 0; }
 
 bool StopSignals::only_ctrl_c() const { return stops > 0 && latest == SIGINT; }
 
+void StopSignals::leave_to_other_threads() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : kSignals) sigaddset(&signals, signal);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+}
+
 void StopSignals::restore_terminal(const termios* settings) { terminal = settings; }
 
 }  // namespace asynclm

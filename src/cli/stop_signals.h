@@ -19,6 +19,10 @@ class StopSignals {
   [[nodiscard]] bool stop_wanted() const;
   [[nodiscard]] bool only_ctrl_c() const;  // stop_wanted(), by SIGINT
 
+  // Called on a thread that only waits. The kernel may give a signal to any thread, and under
+  // ThreadSanitizer one that sleeps in std::future has it handled only when it wakes.
+  static void leave_to_other_threads();
+
   // What the terminal is set to before the process dies of a second signal; null: nothing. Must
   // outlive the object, or be taken back.
   static void restore_terminal(const termios* settings);
