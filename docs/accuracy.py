@@ -22,11 +22,11 @@ for f in parallel:parallel_400_mixed v3_multi_step_parallel:multi_step_parallel_
   n=${f%%:*}
   T="--traces DATA/$n.jsonl --only DATA/eval_sets.json#/split/eval_600/${f##*:} --only-called --tasks RECORDED --ctx 4096 --max-tokens 2000"
   ./dev asynclm eval $T --calls-in-prompt $A > $n-given.json
-  [ $n = parallel ] && ./dev asynclm eval $T $A > $n.json
+  ./dev asynclm eval $T $A > $n.json
 done
 python3 docs/accuracy.py NAME=level1.json … > docs/accuracy.md
 ```
-`MODEL` is one of the files of `models/`; *default* is `asynclm-nano.gguf` (version 12), *default 11* its version before (in the history of that file), *cheat-sheet* `asynclm-nano-cheat-sheet.gguf` (`models/README.md`). *default 11* and *cheat-sheet* were measured before interrupts waited for the end of a line (DESIGN.md, *Sessions*), which moves a few runs of 60 in async and async+, in either direction. What `./dev train nano` makes from nothing is in `train/README.md`. The cheat-sheet model was trained on level 6 only. `DATA` holds recorded calls of the Berkeley Function Calling Leaderboard as JSON lines (`src/oracle/traces.h`).
+`MODEL` is one of the files of `models/` (`models/README.md`): *default* is `asynclm.gguf` (version 12), *nano* `asynclm-nano.gguf`, which was trained on levels 1 to 5 only, *cheat-sheet* `asynclm-nano-cheat-sheet.gguf`, on level 6 only; *default 11* is the default model's version before (`models/asynclm-nano.gguf` of d66b3a0). `DATA` holds recorded calls of the Berkeley Function Calling Leaderboard as JSON lines (`src/oracle/traces.h`).
 
 The real engine decodes, greedily; tools take virtual time, so the same command prints the same. *Calls* are right whose name and arguments are those of an expected call (for recorded calls: one of the accepted values); a wrong call also counts as one too many. *Runs* are right with all calls right, none before what it needs, no result used before it came, the answer right, and an end. A call that the user had withdrawn before it was made is one too many. Of a conversation the first task is run. At the levels, functions and the words of values were never seen in training; parameters are partly of common names ("path").
 """

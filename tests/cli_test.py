@@ -757,6 +757,15 @@ class Eval(ModelTest):
                 self.assertEqual(score["refused"], 0, score)
                 self.assertEqual(score["forged"], 0, score)
 
+    def test_the_shipped_models_know_what_they_were_made_for(self):
+        for name, level in (("asynclm", 4), ("asynclm-nano", 2), ("asynclm-nano-cheat-sheet", 6)):
+            with self.subTest(name):
+                result = run("eval", "--model", MODEL.with_name(f"{name}.gguf"), "--level", level, "--tasks", "8", "--mode", "async",
+                             "--ctx", "4096", "--max-tokens", "400", "--threads", "1", "--json")
+                self.assertEqual(result.returncode, 0, result)
+                score = json.loads(result.stdout)["modes"]["async"]
+                self.assertGreater(score["calls_right"], 0.6 * score["calls"], score)
+
     def test_a_run_is_repeatable(self):
         args = ("eval", "--tasks", "2", "--level", "1", "--mode", "async", "--threads", "1")
         self.assertEqual(run(*args).stdout, run(*args).stdout)
