@@ -284,7 +284,8 @@ TEST(BfclRun, ARealServerWritesTheSameCalls) {
   for (const char* arm : {"naive-server", "naive-server-cached"}) {
     DraftPolicy drafts;
     Random random(1);
-    const auto done = run_bfcl(model, known_to_default_model(), *find_bfcl_arm(arm), drafts, random);
+    const auto done =
+        run_bfcl(model, known_to_default_model(), *find_bfcl_arm(arm), drafts, random);
     ASSERT_TRUE(done) << done.error().message;
     EXPECT_TRUE(done->score.is_right()) << arm;
     EXPECT_GE(done->makespan, from_ms(30));

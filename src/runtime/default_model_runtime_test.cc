@@ -114,7 +114,8 @@ TEST_P(DefaultModelRuntime, MovedSessionsGoOnTheSame) {
   const Outcomes swapped = run_all(2, {}, sampling);
   EXPECT_EQ(swapped.answers, stayed.answers);
   EXPECT_EQ(swapped.calls, stayed.calls);
-  // Where a decode call takes no longer than a copy, as it may on a loaded machine, it is a discard.
+  // Where a decode call takes no longer than a copy, as it may on a loaded machine, it is a
+  // discard.
   EXPECT_GE(swapped.metrics.swaps_out + swapped.metrics.discards, kRuns - 2);
 
   const Outcomes discarded = run_all(2, {.host_kv_bytes = 0}, sampling);

@@ -291,10 +291,9 @@ TEST(HostileText, SpellsNoMarkerWhereMarkersAreText) {
 }
 
 TEST(HostileText, StaysTextInTheDefaultModelsVocabulary) {
-  const auto engine =
-      make_llama_engine({.model_path = ASYNCLM_SOURCE_DIR "/models/asynclm.gguf",
-                         .context_tokens = 64,
-                         .max_sequences = 1});
+  const auto engine = make_llama_engine({.model_path = ASYNCLM_SOURCE_DIR "/models/asynclm.gguf",
+                                         .context_tokens = 64,
+                                         .max_sequences = 1});
   ASSERT_TRUE(engine) << engine.error().message;
   all_payloads_through_all_paths({(*engine)->vocabulary()});
 }
