@@ -115,7 +115,8 @@ def run_test(args):
     unittest.main("train.test_train", argv=["./dev train test", *args.arguments], verbosity=2)
 
 
-def parse():
+def parse(arguments=None):
+    """arguments: of the process where None."""
     cores = len(os.sched_getaffinity(0))
     parser = argparse.ArgumentParser(prog="./dev train")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -135,7 +136,8 @@ def parse():
         p.add_argument("--run", required=True, help="folder of the checkpoint and the log")
         p.add_argument("--stage", action="append", required=True, metavar="FILE[,FILE…]:MILLION_TOKENS",
                        help="train so long on these files together; given again, what comes next")
-        p.add_argument("--valid", nargs="*", default=[], metavar="FILE", help="held-out files, each a curve of its own")
+        p.add_argument("--valid", action="extend", nargs="+", default=[], metavar="FILE",
+                       help="held-out files, each a curve of its own")
         p.add_argument("--threads", type=one_or_more, default=cores, help="all cores")
         p.add_argument("--device", default="cpu", help="as PyTorch names it: cpu, cuda")
         p.add_argument("--log-steps", type=one_or_more, default=10, help="a row of the log each N steps (10)", metavar="N")
@@ -195,7 +197,7 @@ def parse():
     p.add_argument("--out", default=ROOT / "tests" / "data" / "tokenizer_hostile.json")
     p = command("test", run_test, "run the tests of this folder")
     p.add_argument("arguments", nargs="*", metavar="NAME", help="only these: TokenizerTest, DataTest.test_…")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def main():

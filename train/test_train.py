@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from train import checkpoint, data, export, finetune, hf, hostile, llama, muon, parity, peers, recipes, tokenizer, trainer
+from train.__main__ import parse
 from train.model import CONFIGS, AttentionBf16, Config, Model, attention_bf16
 
 
@@ -150,6 +151,14 @@ class DataTest(unittest.TestCase):
             load = [sum(lengths[i] * (1 + lengths[i] / 2000) for batch in hand for i in batch) for hand in dealt]
             self.assertLess(max(load), 1.1 * min(load))
         self.assertEqual(data.deal(np.array([7]), [0], 2, 5)[1], [])
+
+
+class OptionsTest(unittest.TestCase):
+    def test_files_add_up(self):
+        """An option given again must not make the files before it forgotten."""
+        given = ["--run", "r", "--stage", "a:1"]
+        self.assertEqual(parse(["pretrain", "--config", "tiny", *given, "--valid", "a", "b", "--valid", "c"]).valid, ["a", "b", "c"])
+        self.assertEqual(parse(["pretrain", "--config", "tiny", *given]).valid, [])
 
 
 class RateTest(unittest.TestCase):
