@@ -26,7 +26,7 @@ for f in parallel:parallel_400_mixed v3_multi_step_parallel:multi_step_parallel_
 done
 python3 docs/accuracy.py NAME=level1.json … > docs/accuracy.md
 ```
-`MODEL` is one of the files of `models/` (`models/README.md`): *default* is `asynclm.gguf` (version 12), *nano* `asynclm-nano.gguf`, which was trained on levels 1 to 5 only, *cheat-sheet* `asynclm-nano-cheat-sheet.gguf`, on level 6 only; *default 11* is the default model's version before (`models/asynclm-nano.gguf` of d66b3a0). `DATA` holds recorded calls of the Berkeley Function Calling Leaderboard as JSON lines (`src/oracle/traces.h`).
+`MODEL` is one of the files of `models/` (`models/README.md`): *default* is `asynclm.gguf` (version 13), *nano* `asynclm-nano.gguf`, which was trained on levels 1 to 5 only, *cheat-sheet* `asynclm-nano-cheat-sheet.gguf`, on level 6 only; *default 12* is the default model's version before (`models/asynclm.gguf` of c3f793c). `DATA` holds recorded calls of the Berkeley Function Calling Leaderboard as JSON lines (`src/oracle/traces.h`).
 
 The real engine decodes, greedily; tools take virtual time, so the same command prints the same. *Calls* are right whose name and arguments are those of an expected call (for recorded calls: one of the accepted values); a wrong call also counts as one too many. *Runs* are right with all calls right, none before what it needs, no result used before it came, the answer right, and an end. A call that the user had withdrawn before it was made is one too many. Of a conversation the first task is run. At the levels, functions and the words of values were never seen in training; parameters are partly of common names ("path").
 """
