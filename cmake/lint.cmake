@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-# Targets lint_format and lint_tidy; `./dev test lint` builds them. `./dev build dev format` formats all files. Part of the build and not of ctest, so
-# that the build tool runs them side by side and only for what changed. lint_tidy is there in unity builds only (`./dev build asan lint_tidy`): several
-# files at once take a third of the time.
+# Targets lint_format and lint_tidy; `./dev test lint` builds them. `./dev build dev format` formats all
+# files. Part of the build and not of ctest, so that the build tool runs them side by side and only for
+# what changed. lint_tidy is there in unity builds only (`./dev build asan lint_tidy`): a whole layer at
+# once takes a third of the time.
 
 file(GLOB_RECURSE lint_files CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/include/*.h ${PROJECT_SOURCE_DIR}/src/*.h ${PROJECT_SOURCE_DIR}/src/*.cc
+  ${PROJECT_SOURCE_DIR}/lab/*.h ${PROJECT_SOURCE_DIR}/lab/*.cc
   ${PROJECT_SOURCE_DIR}/tests/*.h ${PROJECT_SOURCE_DIR}/tests/*.cc
   ${PROJECT_SOURCE_DIR}/examples/*.cc
   ${PROJECT_SOURCE_DIR}/fuzz/*.h ${PROJECT_SOURCE_DIR}/fuzz/*.cc)
@@ -32,22 +34,23 @@ if(NOT CMAKE_UNITY_BUILD)
 endif()
 file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/tidy)
 set(tidy_stamps)
-# asynclm_tidy(TARGET SOURCE...): checks the target's unity files.
+# asynclm_tidy(TARGET layer...): checks the target's unity files.
 function(asynclm_tidy target)
-  list(LENGTH ARGN count)
-  math(EXPR last "(${count} - 1) / ${CMAKE_UNITY_BUILD_BATCH_SIZE}")
-  foreach(number RANGE ${last})
-    set(stamp ${PROJECT_BINARY_DIR}/tidy/${target}_${number}.ok)
+  get_target_property(dir ${target} BINARY_DIR)
+  get_target_property(sources ${target} SOURCES)
+  foreach(layer IN LISTS ARGN)
+    set(stamp ${PROJECT_BINARY_DIR}/tidy/${layer}.ok)
     add_custom_command(OUTPUT ${stamp} VERBATIM
-      COMMENT "clang-tidy ${target} ${number}"
+      COMMENT "clang-tidy ${layer}"
       COMMAND ${CLANG_TIDY} --quiet --warnings-as-errors=* -p ${PROJECT_BINARY_DIR}
-        ${PROJECT_BINARY_DIR}/CMakeFiles/${target}.dir/Unity/unity_${number}_cxx.cxx ${CLANG_TIDY_MISSING}
+        ${dir}/CMakeFiles/${target}.dir/Unity/unity_${layer}_cxx.cxx ${CLANG_TIDY_MISSING}
       COMMAND ${CMAKE_COMMAND} -E touch ${stamp}
-      DEPENDS ${ARGN} ${lint_headers} ${PROJECT_SOURCE_DIR}/.clang-tidy)
+      DEPENDS ${sources} ${lint_headers} ${PROJECT_SOURCE_DIR}/.clang-tidy)
     list(APPEND tidy_stamps ${stamp})
   endforeach()
   set(tidy_stamps ${tidy_stamps} PARENT_SCOPE)
 endfunction()
-asynclm_tidy(asynclm ${library_sources})
-asynclm_tidy(asynclm_cli ${cli_sources})
+asynclm_tidy(asynclm ${asynclm_layers})
+asynclm_tidy(asynclm_cli cli)
+asynclm_tidy(asynclm_lab ${asynclm_lab_layers})
 add_custom_target(lint_tidy DEPENDS ${tidy_stamps})

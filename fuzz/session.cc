@@ -8,9 +8,9 @@
 
 #include <asynclm/session.h>
 
-#include "cml/grammar_test_support.h"
+#include "cml/test_grammar.h"
 #include "cml/test_vocabulary.h"
-#include "session/session_checker.h"
+#include "session/test_session_checker.h"
 #include "target.h"
 
 namespace asynclm {
@@ -24,7 +24,7 @@ SessionConfig config_of(std::uint8_t byte) {
   config.mode =
       std::vector{Mode::sync, Mode::sync_parallel, Mode::async, Mode::async_plus}[byte % 4];
   config.constrained = (byte & 4U) != 0;
-  config.fast_forward = config.constrained && (byte & 8U) != 0;
+  config.jump_forward = config.constrained && (byte & 8U) != 0;
   config.drafts = config.constrained && (byte & 16U) != 0;
   config.spelled_markers = !config.constrained && (byte & 64U) != 0;
   config.max_generated = 300;

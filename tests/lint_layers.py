@@ -1,22 +1,34 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Checks which file includes what: the layer map of DESIGN.md as a test.
+"""Checks which file includes what, and which object file needs what of which other: the layer map of
+docs/architecture.md as a test.
 
-usage: lint_layers.py CHECKOUT
+usage: lint_layers.py CHECKOUT [LIBRARY.a COMPILE_COMMANDS.json]
 """
 
+import collections
+import json
 import pathlib
 import re
+import subprocess
 import sys
 
 # A layer may include itself and what stands left of it.
-ORDER = ["base", "engine", "cml", "session", "tools", "runtime", "cli"]
-BELOW = {layer: set(ORDER[: i + 1]) for i, layer in enumerate(ORDER)}
-# The oracle and the synthetic tasks stand beside the runtime; the program uses both.
-BELOW["oracle"] = {"base", "engine", "cml", "session", "tools", "oracle"}
-# The measurements, of any layer but the program.
-BELOW["bench"] = {"base", "engine", "cml", "session", "tools", "runtime", "oracle", "bench"}
-BELOW["cli"] |= {"oracle", "bench"}
+PRODUCT = ["base", "engine", "cml", "session", "tools", "runtime", "cli"]
+BELOW = {layer: set(PRODUCT[: i + 1]) for i, layer in enumerate(PRODUCT)}
+# The laboratory uses the product and is used by tests alone.
+LAB = {
+    "fixtures": {"base", "engine", "cml"},
+    "oracle": {"base", "engine", "cml", "session", "tools", "fixtures"},
+    "bench": {*PRODUCT[:-1], "fixtures", "oracle"},
+    "commands": {*PRODUCT, "fixtures", "oracle", "bench"},
+}
+BELOW |= {layer: below | {layer} for layer, below in LAB.items()}
+# The layer of each public header.
+PUBLIC = {
+    "error": "base", "types": "base", "protocol": "base", "engine": "engine", "session": "session",
+    "tool": "tools", "metrics": "runtime", "runtime": "runtime",
+}
 
 # Single exceptions to the rules below, each with its reason.
 EXCEPTIONS = {
@@ -32,42 +44,93 @@ SQLITE = re.compile(r"sqlite3")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.M)
 
 
+def layer_of(path):
+    """The layer of a file (relative to the checkout), or None where its folder or name is of none."""
+    parts = path.parts
+    if parts[:2] == ("include", "asynclm"):
+        return PUBLIC.get(path.stem)
+    is_known = parts[1] in (LAB if parts[0] == "lab" else PRODUCT)
+    return parts[1] if is_known else None
+
+
 def complaints(path, text):
     """Yields what is wrong with the includes of the file at `path` (relative to the checkout)."""
-    parts = path.parts
-    public = parts[:2] == ("include", "asynclm")
-    layer = None if public else parts[1]
-    if not public and layer not in BELOW:
-        yield f"src/{layer} is no layer; the layers are {', '.join(sorted(BELOW))}"
+    layer = layer_of(path)
+    public = path.parts[0] == "include"
+    if layer is None:
+        yield f"{path.parent} is no layer, or the header has none; tests/lint_layers.py lists the layers"
         return
-    # Tests may also use any layer's test helpers.
-    helpers = re.compile(r"\w+/(\w*_)?test_\w+\.h$") if path.name.endswith("_test.cc") else None
+    is_test = path.name.endswith("_test.cc") or path.name.startswith("test_")
+    # Tests may also use the laboratory and any layer's test helpers.
+    allowed = BELOW[layer] | (set(LAB) if is_test else set())
+    helper = re.compile(r"\w+/test_\w+\.h$")
     for bracket, name in INCLUDE.findall(text):
         if (path.as_posix(), name) in EXCEPTIONS:
             continue
-        if LLAMA.match(name) and not (layer == "engine" and path.name.startswith("llama")):
-            yield f"includes <{name}>; only src/engine/llama* may know libllama"
+        if LLAMA.match(name) and not (
+            layer == "engine" and "llama" in path.name or path.parts[:2] == ("lab", "fixtures")
+        ):
+            yield f"includes <{name}>; only src/engine/llama* and lab/fixtures may know libllama"
             continue
-        if BOOST.match(name) and layer not in ("tools", "runtime", "bench", "cli"):
-            yield f"includes <{name}>; Boost is for src/tools, src/runtime, src/bench and src/cli"
+        if BOOST.match(name) and layer not in ("tools", "runtime", "cli", "bench", "commands"):
+            yield f"includes <{name}>; Boost is for src/tools, src/runtime, src/cli and lab/bench"
         if public and SQLITE.match(name):
             yield f"includes <{name}>; public headers include no SQLite"
+        if name.startswith("asynclm/"):
+            target = PUBLIC.get(pathlib.PurePath(name).stem)
+            if target is None:
+                yield f"includes <{name}>, which is no public header"
+            elif target not in allowed:
+                yield f"includes <{name}> of layer {target}; {layer} may include only {', '.join(sorted(BELOW[layer]))}"
         if bracket != '"':
             continue
         target = name.split("/")[0]
         if public:
             yield f'includes "{name}"; public headers include <asynclm/…> and nothing of src/'
         elif "/" not in name or target not in BELOW:
-            yield f'includes "{name}"; write "layer/file.h" for src/ and <asynclm/file.h> for include/'
-        elif target not in BELOW[layer] and not (helpers and helpers.match(name)):
+            yield f'includes "{name}"; write "layer/file.h" for src/ and lab/, <asynclm/file.h> for include/'
+        elif target not in allowed and not (is_test and helper.match(name)):
             yield f'includes "{name}"; {layer} may include only {", ".join(sorted(BELOW[layer]))}'
 
 
-def main(checkout):
+def link_complaints(symbols):
+    """Yields each object file that needs a symbol which only a layer above it defines.
+
+    symbols: [(layer, object, "T" or "U", symbol)]; weak and local ones left out."""
+    defined = collections.defaultdict(set)
+    for layer, _, kind, symbol in symbols:
+        if kind == "T":
+            defined[symbol].add(layer)
+    for layer, name, kind, symbol in symbols:
+        owners = defined.get(symbol, set())
+        if kind == "U" and owners and not owners & BELOW[layer]:
+            yield f"{layer}: {name} needs {symbol} of {', '.join(sorted(owners))}"
+
+
+def symbols_of(library, checkout, commands):
+    """What the objects of a static library define and need. Empty in unity builds, whose objects mix layers."""
+    layers = {}
+    for entry in json.loads(pathlib.Path(commands).read_text()):
+        source = pathlib.Path(entry["file"])
+        if source.is_relative_to(checkout) and "Unity" not in entry["file"]:
+            layers[pathlib.Path(entry["output"]).name] = layer_of(source.relative_to(checkout))
+    found = []
+    output = subprocess.run(["nm", "-A", "-C", library], capture_output=True, text=True, check=True).stdout
+    for line in output.splitlines():
+        match = re.match(r"[^:]+:([^:]+): *[0-9a-f]* ([A-Za-z]) (.*)", line)
+        if not match:
+            continue
+        name, kind, symbol = match.groups()
+        if layers.get(name) and kind in "TDBRU":
+            found.append((layers[name], name, "U" if kind == "U" else "T", symbol))
+    return found
+
+
+def main(checkout, library=None, commands=None):
     checkout = pathlib.Path(checkout)
     files = sorted(
         path
-        for folder in ("include", "src")
+        for folder in ("include", "src", "lab")
         for suffix in ("*.h", "*.cc")
         for path in (checkout / folder).rglob(suffix)
     )
@@ -79,11 +142,19 @@ def main(checkout):
         for complaint in complaints(relative, path.read_text(encoding="utf-8")):
             print(f"{relative}: {complaint}")
             wrong += 1
-    print(f"{len(files)} files, {wrong} forbidden includes")
+    linked = "the linked objects were not looked at"
+    if library:
+        symbols = symbols_of(library, checkout, commands)
+        if symbols:
+            linked = f"{len({name for _, name, _, _ in symbols})} objects"
+        for complaint in link_complaints(symbols):
+            print(complaint)
+            wrong += 1
+    print(f"{len(files)} files, {linked}, {wrong} ties against the layers")
     sys.exit(1 if wrong else 0)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 4):
         sys.exit(__doc__)
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -24,7 +24,7 @@
 #include "cli/run_event.h"
 #include "cli/timeline.h"
 #include "cli/trace.h"
-#include "engine/fake_engine.h"
+#include "fixtures/fake_engine.h"
 
 namespace {
 

@@ -24,11 +24,11 @@ namespace asynclm {
 // What becomes of the KV cache of a session that waits for results (paper section 5.4).
 enum class ResidencyPolicy : std::uint8_t {
   keep,   // it stays: who has a sequence holds it to the end
-  paper,  // the paper's: each session by itself, when it pauses: keep, swap or recompute
-  ours,  // it stays while nobody needs its place; then those go whose going costs least for what it
+  at_trap,  // each session by itself, when it pauses: keep, swap or recompute (the paper)
+  on_demand,  // it stays while nobody needs its place; then those go whose going costs least for what it
          // frees, and come back before their result is expected
 };
-// "keep", "paper", "ours"
+// "keep", "at-trap", "on-demand"
 [[nodiscard]] std::string_view to_string(ResidencyPolicy policy);
 [[nodiscard]] Result<ResidencyPolicy> parse_residency_policy(std::string_view text);
 
@@ -44,7 +44,7 @@ struct RuntimeOptions {
   // else they would never end. A person sees no gap of 50 ms.
   Time max_gap = std::chrono::milliseconds(50);
 
-  ResidencyPolicy residency = ResidencyPolicy::ours;
+  ResidencyPolicy residency = ResidencyPolicy::on_demand;
   // The budget of the KV cache: sequences held at once, and tokens in them. 0: what the engine has.
   // Tokens are counted when a session gets its sequence; those that write may grow beyond.
   std::int32_t kv_sequences = 0;
@@ -84,7 +84,7 @@ struct RunReport {
 struct RunRequest {
   std::vector<Message> messages;  // usually one of role "user"; the tool list is added
   // context_tokens is cut to the engine's.
-  SessionConfig config = {.constrained = true, .fast_forward = true, .drafts = true};
+  SessionConfig config = {.constrained = true, .jump_forward = true, .drafts = true};
   SamplingParams sampling;
   // Higher is served first: with a sequence, and with its prompt. Equal ones are served alike.
   std::int32_t priority = 0;

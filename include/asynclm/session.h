@@ -17,26 +17,10 @@
 
 #include <asynclm/engine.h>
 #include <asynclm/error.h>
-#include <asynclm/tool.h>
+#include <asynclm/protocol.h>
 #include <asynclm/types.h>
 
 namespace asynclm {
-
-enum class Mode : std::uint8_t {
-  sync,           // the model waits for each call
-  sync_parallel,  // calls are collected until the model traps, run together, all awaited
-  async,          // calls run while the model goes on; results are interrupts (the paper)
-  async_plus,     // async, and the model may name what it waits for, what a call comes after and
-                  // whose result it takes, and may withdraw a call (DESIGN.md)
-};
-// "sync", "sync-parallel", "async", "async+"
-[[nodiscard]] std::string_view to_string(Mode mode);
-[[nodiscard]] Result<Mode> parse_mode(std::string_view text);
-
-struct Message {
-  std::string role;  // "system", "user", "assistant"
-  std::string content;
-};
 
 struct SessionConfig {
   Mode mode = Mode::async;
@@ -49,7 +33,7 @@ struct SessionConfig {
   bool constrained = false;
   // Where they allow one thing only, it is appended and not sampled. Needs `constrained`; arguments
   // then come in the order of the schema.
-  bool fast_forward = false;
+  bool jump_forward = false;
   // Arguments that the model seems to copy are proposed as drafts, which the engine verifies: the
   // same tokens, in fewer decode calls. Needs `constrained`.
   bool drafts = false;
@@ -165,7 +149,7 @@ class Session {
   // `vocabulary` must outlive the session and must have the five markers as control tokens
   // (unsupported if not; see SessionConfig::spelled_markers). `tools` is what the model may call;
   // the prompt lists them. `grammar` is what constrained sessions with the same tools, mode and
-  // fast_forward share; null: its own.
+  // jump_forward share; null: its own.
   [[nodiscard]] static Result<Session> create(const Vocabulary& vocabulary,
                                               std::vector<ToolSpec> tools,
                                               std::vector<Message> messages,

@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-#include "base/temporary_folder.h"
+#include "base/test_folder.h"
 
 namespace asynclm {
 namespace {

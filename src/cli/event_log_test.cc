@@ -8,7 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/temporary_folder.h"
+#include "base/test_folder.h"
 #include "cli/json_report.h"
 #include "cli/test_run.h"
 

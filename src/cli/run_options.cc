@@ -34,7 +34,7 @@ CLI::Option* RunOptions::add_to(CLI::App& command) {
   command.add_option("--ctx", context_tokens, "Context size in tokens")
       ->check(CLI::PositiveNumber)
       ->option_text("N");
-  monitor.add_to(command);
+  constraint.add_to(command);
   command.add_flag(
       "--spelled-markers", spelled_markers,
       "For a model that was not trained for asynclm: the markers are text, and the prompt "
@@ -55,10 +55,10 @@ LlamaOptions RunOptions::engine(const std::string& model_path) const {
 
 RunRequest RunOptions::request(Mode run_mode, const EngineInfo& engine_info) const {
   RunRequest request;
-  request.config = monitor.config(run_mode);
+  request.config = constraint.config(run_mode);
   if (spelled_markers) {
     // The call grammar is of marker tokens.
-    request.config.constrained = request.config.fast_forward = request.config.drafts = false;
+    request.config.constrained = request.config.jump_forward = request.config.drafts = false;
     request.config.spelled_markers = true;
   }
   request.config.context_tokens = engine_info.context_tokens;

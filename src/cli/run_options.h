@@ -10,7 +10,7 @@
 
 #include <asynclm/runtime.h>
 
-#include "cli/monitor_options.h"
+#include "cli/constraint_options.h"
 
 namespace asynclm {
 
@@ -19,7 +19,7 @@ struct RunOptions {
   std::string mode = "async";
   SamplingParams sampling;
   int threads = 0;
-  MonitorOptions monitor;
+  ConstraintOptions constraint;
   bool spelled_markers = false;
   std::optional<std::int32_t> context_tokens, max_tokens;
 

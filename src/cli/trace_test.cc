@@ -9,7 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/temporary_folder.h"
+#include "base/test_folder.h"
 #include "cli/test_run.h"
 
 namespace asynclm {

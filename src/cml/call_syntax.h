@@ -8,7 +8,7 @@
 #include <vector>
 
 #include <asynclm/error.h>
-#include <asynclm/tool.h>
+#include <asynclm/protocol.h>
 
 namespace asynclm {
 

@@ -18,7 +18,7 @@
 #include <vector>
 
 #include <asynclm/error.h>
-#include <asynclm/tool.h>
+#include <asynclm/protocol.h>
 
 #include "cml/markers.h"
 

@@ -15,10 +15,10 @@
 #include <gtest/gtest.h>
 
 #include "base/random.h"
-#include "base/sanitized.h"
+#include "base/test_sanitized.h"
 #include "cml/call_syntax.h"
 #include "cml/future.h"
-#include "cml/grammar_test_support.h"
+#include "cml/test_grammar.h"
 #include "cml/schema.h"
 #include "cml/token_mask.h"
 

@@ -6,7 +6,7 @@
 #include <cstddef>
 
 #include <asynclm/error.h>
-#include <asynclm/tool.h>
+#include <asynclm/protocol.h>
 
 namespace asynclm::schema {
 

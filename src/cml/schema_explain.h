@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include <asynclm/tool.h>
+#include <asynclm/protocol.h>
 
 namespace asynclm::schema {
 

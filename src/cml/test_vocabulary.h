@@ -11,7 +11,7 @@
 #include <asynclm/engine.h>
 
 #include "cml/markers.h"
-#include "engine/fake_engine.h"
+#include "fixtures/fake_engine.h"
 
 namespace asynclm {
 

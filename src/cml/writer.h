@@ -6,8 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include <asynclm/session.h>
-#include <asynclm/tool.h>
+#include <asynclm/protocol.h>
 
 #include "cml/markers.h"
 #include "cml/span.h"

@@ -10,7 +10,7 @@
 
 #include <asynclm/engine.h>
 
-#include "engine/fake_engine.h"  // encode_with_controls
+#include "fixtures/fake_engine.h"  // encode_with_controls
 
 namespace asynclm {
 namespace {

@@ -15,9 +15,9 @@
 
 #include <asynclm/engine.h>
 
-#include "base/temporary_folder.h"
-#include "engine/fake_engine.h"
-#include "engine/llama_test_model.h"
+#include "base/test_folder.h"
+#include "fixtures/fake_engine.h"
+#include "engine/test_llama_model.h"
 
 namespace asynclm {
 namespace {

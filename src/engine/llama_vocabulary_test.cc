@@ -9,9 +9,9 @@
 
 #include <gtest/gtest.h>
 
-#include "base/temporary_folder.h"
+#include "base/test_folder.h"
 #include "engine/llama_library.h"
-#include "engine/llama_test_model.h"
+#include "engine/test_llama_model.h"
 
 namespace asynclm {
 namespace {
@@ -103,7 +103,7 @@ TEST_F(LlamaVocabularyTest, SpellingsOfControlTokensStayText) {
 
 // The default model's, which is a byte-pair vocabulary.
 TEST_F(LlamaVocabularyTest, TheDefaultVocabulary) {
-  const auto loaded = load_vocabulary(ASYNCLM_SOURCE_DIR "/train/tokenizer/vocab.gguf");
+  const auto loaded = load_vocabulary(ASYNCLM_SOURCE_DIR "/lab/train/tokenizer/vocab.gguf");
   ASSERT_TRUE(loaded.has_value()) << loaded.error().message;
   const Vocabulary& vocabulary = **loaded;
   std::string markers;

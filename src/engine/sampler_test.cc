@@ -12,7 +12,7 @@
 
 #include <gtest/gtest.h>
 
-#include "base/sanitized.h"
+#include "base/test_sanitized.h"
 
 namespace asynclm {
 namespace {

@@ -15,7 +15,7 @@ namespace asynclm {
 namespace {
 
 TEST(TokenizerParityTest, LibllamaGivesPythonsTokensForHostileText) {
-  const auto loaded = load_vocabulary(ASYNCLM_SOURCE_DIR "/train/tokenizer/vocab.gguf");
+  const auto loaded = load_vocabulary(ASYNCLM_SOURCE_DIR "/lab/train/tokenizer/vocab.gguf");
   ASSERT_TRUE(loaded.has_value()) << loaded.error().message;
   const Vocabulary& vocabulary = **loaded;
   std::ifstream file(ASYNCLM_SOURCE_DIR "/tests/data/tokenizer_hostile.json");

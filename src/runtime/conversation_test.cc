@@ -19,7 +19,7 @@
 #include <asynclm/runtime.h>
 
 #include "base/file.h"
-#include "base/temporary_folder.h"
+#include "base/test_folder.h"
 #include "runtime/test_engine.h"
 #include "session/saved_session.h"
 

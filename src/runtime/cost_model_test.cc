@@ -131,15 +131,15 @@ CostModel swapping(double seconds_per_gigabyte) {
 TEST(ResidencyPolicy, ThePapersMap) {
   // 1000 tokens: 3 MB, 3 ms out and in; about 130 ms to recompute.
   const CostModel quick = swapping(0.5);
-  EXPECT_EQ(paper_choice(1000, 1ms, quick), Residency::resident);
-  EXPECT_EQ(paper_choice(1000, 10ms, quick), Residency::host);
-  EXPECT_EQ(paper_choice(1000, 10s, quick), Residency::host);
+  EXPECT_EQ(choice_at_trap(1000, 1ms, quick), Residency::resident);
+  EXPECT_EQ(choice_at_trap(1000, 10ms, quick), Residency::host);
+  EXPECT_EQ(choice_at_trap(1000, 10s, quick), Residency::host);
   // 600 ms out and in.
   const CostModel slow = swapping(100);
-  EXPECT_EQ(paper_choice(1000, 100ms, slow), Residency::resident);
-  EXPECT_EQ(paper_choice(1000, 200ms, slow), Residency::discarded);
+  EXPECT_EQ(choice_at_trap(1000, 100ms, slow), Residency::resident);
+  EXPECT_EQ(choice_at_trap(1000, 200ms, slow), Residency::discarded);
   // The longer the context, the worse is recomputing: it is quadratic.
-  EXPECT_EQ(paper_choice(30'000, 1h, slow), Residency::host);
+  EXPECT_EQ(choice_at_trap(30'000, 1h, slow), Residency::host);
 }
 
 TEST(ResidencyPolicy, TheCheapestWayOutThatHasRoom) {
@@ -168,7 +168,7 @@ TEST(ResidencyPolicy, ShortWaitsStayUnlessSomebodyHasWaitedLonger) {
 }
 
 TEST(ResidencyPolicy, Names) {
-  for (const char* name : {"keep", "paper", "ours"}) {
+  for (const char* name : {"keep", "at-trap", "on-demand"}) {
     EXPECT_EQ(to_string(parse_residency_policy(name).value()), name);
   }
   EXPECT_FALSE(parse_residency_policy("best"));

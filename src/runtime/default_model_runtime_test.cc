@@ -10,7 +10,7 @@
 
 #include <asynclm/runtime.h>
 
-#include "base/temporary_folder.h"
+#include "base/test_folder.h"
 
 namespace asynclm {
 namespace {
@@ -130,7 +130,7 @@ TEST_P(DefaultModelRuntime, MovedSessionsGoOnTheSame) {
   EXPECT_EQ(on_disk.calls, stayed.calls);
   EXPECT_GE(on_disk.metrics.disk_writes + on_disk.metrics.discards, kRuns - 2);
 
-  const Outcomes papers = run_all(kRuns, {.residency = ResidencyPolicy::paper}, sampling);
+  const Outcomes papers = run_all(kRuns, {.residency = ResidencyPolicy::at_trap}, sampling);
   EXPECT_EQ(papers.answers, stayed.answers);
   EXPECT_EQ(papers.calls, stayed.calls);
 }

@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "base/random.h"
-#include "base/temporary_folder.h"
+#include "base/test_folder.h"
 
 namespace asynclm {
 namespace {

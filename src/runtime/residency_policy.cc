@@ -10,24 +10,24 @@ std::string_view to_string(ResidencyPolicy policy) {
   switch (policy) {
     case ResidencyPolicy::keep:
       return "keep";
-    case ResidencyPolicy::paper:
-      return "paper";
-    case ResidencyPolicy::ours:
-      return "ours";
+    case ResidencyPolicy::at_trap:
+      return "at-trap";
+    case ResidencyPolicy::on_demand:
+      return "on-demand";
   }
   return "?";
 }
 
 Result<ResidencyPolicy> parse_residency_policy(std::string_view text) {
   using enum ResidencyPolicy;
-  for (const ResidencyPolicy policy : {keep, paper, ours}) {
+  for (const ResidencyPolicy policy : {keep, at_trap, on_demand}) {
     if (to_string(policy) == text) return policy;
   }
   return fail(ErrorCode::invalid_argument,
-              std::format("unknown policy '{}': use keep, paper or ours", text));
+              std::format("unknown policy '{}': use keep, at-trap or on-demand", text));
 }
 
-Residency paper_choice(std::size_t tokens, Time wait, const CostModel& costs) {
+Residency choice_at_trap(std::size_t tokens, Time wait, const CostModel& costs) {
   const Time recompute = costs.recompute(tokens);
   const Time swap = costs.host_round_trip(tokens);
   if (recompute > wait && swap > wait) return Residency::resident;

@@ -16,7 +16,7 @@ namespace asynclm {
 
 // The paper's, for one session by itself: with `tokens` in its context and `wait` still to come, if
 // both recomputing and swapping take longer than the wait it stays, else the cheaper of the two.
-[[nodiscard]] Residency paper_choice(std::size_t tokens, Time wait, const CostModel& costs);
+[[nodiscard]] Residency choice_at_trap(std::size_t tokens, Time wait, const CostModel& costs);
 
 // Where to, and what it costs to go there and to come back.
 struct Eviction {

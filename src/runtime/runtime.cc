@@ -117,7 +117,7 @@ struct Runtime::Impl {
 Result<std::shared_ptr<CallGrammar>> Runtime::Impl::grammar(
     const SessionConfig& config, const std::vector<ToolSpec>& tool_list) {
   if (!config.constrained) return std::shared_ptr<CallGrammar>();
-  GrammarKey key{config.mode == Mode::async_plus, config.fast_forward, {}};
+  GrammarKey key{config.mode == Mode::async_plus, config.jump_forward, {}};
   for (const ToolSpec& tool : tool_list) {
     key.tools += tool.name + tool.parameters.dump(-1, ' ', false, Json::error_handler_t::replace);
   }

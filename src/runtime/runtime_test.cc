@@ -13,7 +13,7 @@
 
 #include <asynclm/runtime.h>
 
-#include "base/temporary_folder.h"
+#include "base/test_folder.h"
 #include "runtime/test_engine.h"
 #include "runtime/test_simulation.h"
 

@@ -11,8 +11,8 @@
 #include <gtest/gtest.h>
 
 #include "base/random.h"
-#include "base/sanitized.h"
-#include "engine/forwarding_engine.h"
+#include "base/test_sanitized.h"
+#include "fixtures/forwarding_engine.h"
 #include "runtime/test_simulation.h"
 
 namespace asynclm {
@@ -257,7 +257,7 @@ TEST(Simulation, EverySessionEndsAndEveryCallHasOneOutcome) {
   const int count = session_count();
   Population population(count, {.max_queued = 5, .host_kv_bytes = kHostBytes});
   population.run();
-  show("ours", population);
+  show("on-demand", population);
   const Metrics metrics = population.metrics();
   // Nothing was left out: the faults happened, and places were fought for.
   EXPECT_GT(population.finished[FinishReason::stop], count / 2);
@@ -283,9 +283,9 @@ TEST(Simulation, EverySessionEndsAndEveryCallHasOneOutcome) {
 TEST(Simulation, ThePapersPolicyToo) {
   Population population(
       session_count() / 3,
-      {.max_queued = 1000, .residency = ResidencyPolicy::paper, .host_kv_bytes = kHostBytes});
+      {.max_queued = 1000, .residency = ResidencyPolicy::at_trap, .host_kv_bytes = kHostBytes});
   population.run();
-  show("paper", population);
+  show("at-trap", population);
   EXPECT_GT(population.metrics().swaps_out, 0);
 }
 

@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/fake_engine.h"
+#include "fixtures/fake_engine.h"
 
 namespace asynclm {
 

@@ -18,7 +18,7 @@
 #include <asynclm/runtime.h>
 
 #include "base/clock.h"
-#include "engine/fake_engine.h"
+#include "fixtures/fake_engine.h"
 #include "runtime/decode_loop.h"
 #include "runtime/test_engine.h"
 #include "tools/call_runner.h"

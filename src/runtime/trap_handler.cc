@@ -117,21 +117,21 @@ void TrapHandler::update(Run& run, Instant now) {
     waiting_.erase(&run);  // its turn was cancelled before it got a sequence
     set_state(run, RunState::trapped, now);
     metrics_.most_trapped = std::max(metrics_.most_trapped, count(RunState::trapped));
-    if (policy_ == ResidencyPolicy::paper) paused_.push_back(&run);
+    if (policy_ == ResidencyPolicy::at_trap) paused_.push_back(&run);
   }
 }
 
 // --- Sequences --------------------------------------------------------------------------------
 
 void TrapHandler::admit(Instant now) {
-  if (!paused_.empty()) decide_as_paper(now);
+  if (!paused_.empty()) decide_at_trap(now);
   retry_at_.reset();
   bool served = true;
   while (served && !waiting_.empty()) {
     Run& run = **waiting_.begin();
     served = make_room(run, now) && open(run, now);
   }
-  if (served && policy_ == ResidencyPolicy::ours) prefetch(now);
+  if (served && policy_ == ResidencyPolicy::on_demand) prefetch(now);
   for (Run* run : resident_) {
     if (run->state == RunState::running && !run->writes_since && computed(*run) > run->kv.tokens) {
       run->writes_since = now;
@@ -152,7 +152,7 @@ bool TrapHandler::has_room(const Run& run) const {
 
 bool TrapHandler::make_room(const Run& run, Instant now) {
   while (!has_room(run)) {
-    if (policy_ != ResidencyPolicy::ours) return false;
+    if (policy_ != ResidencyPolicy::on_demand) return false;
     collect_candidates(now, Time{});
     const auto victim = choose_victim(candidates_, now - run.since);
     if (victim) {
@@ -289,11 +289,11 @@ void TrapHandler::keep_to_host_budget() {
   }
 }
 
-void TrapHandler::decide_as_paper(Instant now) {
+void TrapHandler::decide_at_trap(Instant now) {
   for (Run* run : std::exchange(paused_, {})) {
     if (run->state != RunState::trapped || !run->kv.sequence) continue;
     const Residency choice =
-        paper_choice(computed(*run), expected_wait(*run, latency_, now), costs_);
+        choice_at_trap(computed(*run), expected_wait(*run, latency_, now), costs_);
     if (choice != Residency::resident) evict(*run, choice, now);
   }
 }
@@ -341,7 +341,7 @@ void TrapHandler::prefetch(Instant now) {
 
 std::optional<Instant> TrapHandler::wake_at() const {
   if (retry_at_) return retry_at_;
-  if (policy_ != ResidencyPolicy::ours || !waiting_.empty() || due_.empty()) return std::nullopt;
+  if (policy_ != ResidencyPolicy::on_demand || !waiting_.empty() || due_.empty()) return std::nullopt;
   return std::max((*due_.begin())->prefetch_due, next_prefetch_);
 }
 

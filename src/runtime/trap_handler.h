@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who has a sequence of the engine (paper section 5.4, for many sessions). Sessions that can go on
 // wait for one: by priority, those that had begun before new ones, then by how long they have
-// waited. With RuntimeOptions::residency `ours` a trapped session gives its sequence up when
+// waited. With RuntimeOptions::residency `on_demand` a trapped session gives its sequence up when
 // somebody waits, and gets one back before its result is expected; and where all write, those that
 // have begun take turns.
 #pragma once
@@ -86,7 +86,7 @@ class TrapHandler {
   void preempt(Run& run, Instant now);
   void evict(Run& run, Residency to, Instant now);
   void keep_to_host_budget();
-  void decide_as_paper(Instant now);
+  void decide_at_trap(Instant now);
   void prefetch(Instant now);
   void schedule(Run& run, Instant now);
 
@@ -103,9 +103,9 @@ class TrapHandler {
   std::array<std::int64_t, kRunStates> counts_{};
   std::vector<Run*> resident_;
   std::set<Run*, ServedFirst> waiting_;  // queued and returning
-  std::set<Run*, DueFirst> due_;         // trapped and evicted, under `ours`
+  std::set<Run*, DueFirst> due_;         // trapped and evicted, under `on_demand`
   std::set<Run*, DueFirst> in_host_;     // of those, saved in host memory
-  std::vector<Run*> paused_;             // since the last admit(), under `paper`
+  std::vector<Run*> paused_;             // since the last admit(), under `at_trap`
   bool engine_full_ = false;             // create() refused; until a sequence is dropped
   std::optional<Instant> retry_at_;      // somebody waits, and all waits are too short
   Instant next_prefetch_{};

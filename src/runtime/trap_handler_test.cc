@@ -10,8 +10,8 @@
 
 #include <gtest/gtest.h>
 
-#include "base/temporary_folder.h"
-#include "engine/forwarding_engine.h"
+#include "base/test_folder.h"
+#include "fixtures/forwarding_engine.h"
 #include "runtime/test_simulation.h"
 
 namespace asynclm {
@@ -210,7 +210,7 @@ TEST_F(TrapHandlerTest, KeepAdmitsOnlyAsManyAsThereAreSequences) {
 }
 
 TEST_F(TrapHandlerTest, ThePapersPolicyMovesEachByItself) {
-  const Ended ended = run_all(kSessions, {.residency = ResidencyPolicy::paper});
+  const Ended ended = run_all(kSessions, {.residency = ResidencyPolicy::at_trap});
   EXPECT_EQ(answers(ended), answers(roomy_));
   EXPECT_GT(ended.metrics.swaps_out, kSessions);  // although there is room
   EXPECT_EQ(ended.metrics.prefetches, 0);

@@ -19,7 +19,7 @@
 #include <asynclm/session.h>
 
 #include "cml/test_vocabulary.h"
-#include "session/session_checker.h"
+#include "session/test_session_checker.h"
 
 namespace asynclm {
 namespace {
@@ -240,7 +240,7 @@ class Runner {
       config_.mode = *mode;
     } else if (verb == "constrained" || verb == "fast") {
       config_.constrained = true;
-      config_.fast_forward = verb == "fast";
+      config_.jump_forward = verb == "fast";
     } else if (verb == "spelled") {
       config_.spelled_markers = vocabulary_.spelled_markers = true;
     } else if (verb == "awaits") {

@@ -12,10 +12,10 @@
 
 #include <asynclm/session.h>
 
-#include "base/sanitized.h"
+#include "base/test_sanitized.h"
 #include "cml/markers.h"
 #include "cml/test_vocabulary.h"
-#include "engine/fake_engine.h"
+#include "fixtures/fake_engine.h"
 
 namespace asynclm {
 namespace {

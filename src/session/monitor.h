@@ -12,7 +12,7 @@
 #include <vector>
 
 #include <asynclm/engine.h>
-#include <asynclm/tool.h>
+#include <asynclm/protocol.h>
 
 #include "cml/call_names.h"
 #include "cml/grammar.h"

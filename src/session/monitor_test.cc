@@ -12,10 +12,10 @@
 #include <asynclm/session.h>
 
 #include "base/random.h"
-#include "base/sanitized.h"
-#include "cml/grammar_test_support.h"
+#include "base/test_sanitized.h"
+#include "cml/test_grammar.h"
 #include "cml/test_vocabulary.h"
-#include "session/session_checker.h"
+#include "session/test_session_checker.h"
 
 namespace asynclm {
 namespace {
@@ -35,13 +35,13 @@ const Vocabulary& pieces() {
   return vocabulary;
 }
 
-SessionConfig constrained(Mode mode, bool fast_forward) {
+SessionConfig constrained(Mode mode, bool jump_forward) {
   SessionConfig config;
   config.mode = mode;
   config.max_generated = 400;
   config.context_tokens = 1 << 16;
   config.constrained = true;
-  config.fast_forward = fast_forward;
+  config.jump_forward = jump_forward;
   return config;
 }
 
@@ -111,7 +111,7 @@ TEST(Monitor, NothingMalformedCanBeWritten) {
 }
 
 // A teacher's calls come out the same whether forced tokens are sampled or not.
-TEST(Monitor, FastForwardWritesWhatTheModelWouldHaveWritten) {
+TEST(Monitor, JumpForwardWritesWhatTheModelWouldHaveWritten) {
   const Vocabulary& vocabulary = quick_vocabulary();
   const auto tools = varied_tools();
   const std::vector<std::string> codes = {"get(x=\"some words\")",
@@ -229,8 +229,8 @@ struct Written {
 
 // Lets a teacher write `text`, and verifies the drafts as an engine would.
 Written write_with_drafts(const Vocabulary& vocabulary, const std::string& user,
-                          const std::string& text, bool fast_forward, bool drafts) {
-  SessionConfig config = constrained(Mode::async, fast_forward);
+                          const std::string& text, bool jump_forward, bool drafts) {
+  SessionConfig config = constrained(Mode::async, jump_forward);
   config.drafts = drafts;
   auto session = Session::create(vocabulary, varied_tools(), {{"user", user}}, config);
   const auto prompt = session->context().size();
@@ -327,7 +327,7 @@ TEST(Monitor, ADraftLeavesRoomForTheLimits) {
 
 TEST(Monitor, ConfigurationsThatMakeNoSense) {
   SessionConfig forwarded, drafted;
-  forwarded.fast_forward = true;
+  forwarded.jump_forward = true;
   drafted.drafts = true;
   for (const SessionConfig& config : {forwarded, drafted}) {
     const auto session =

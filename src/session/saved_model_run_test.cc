@@ -13,7 +13,7 @@
 #include <asynclm/engine.h>
 #include <asynclm/session.h>
 
-#include "base/sanitized.h"
+#include "base/test_sanitized.h"
 #include "engine/saved_sequence.h"
 #include "session/saved_session.h"
 
@@ -82,7 +82,7 @@ class SavedModelRun : public ::testing::Test {
 
   void check(const SamplingParams& sampling) {
     const SessionConfig config{
-        .max_generated = 60, .context_tokens = 1024, .constrained = true, .fast_forward = true};
+        .max_generated = 60, .context_tokens = 1024, .constrained = true, .jump_forward = true};
     Session session = *Session::create(
         engine_->vocabulary(), tools_,
         {{"user", "Count the lines of alpha.txt and count the lines of beta.txt."}}, config);

@@ -14,9 +14,9 @@
 #include <asynclm/session.h>
 
 #include "base/random.h"
-#include "base/sanitized.h"
+#include "base/test_sanitized.h"
 #include "cml/test_vocabulary.h"
-#include "oracle/oracle_test_support.h"
+#include "oracle/test_oracle.h"
 
 namespace asynclm {
 namespace {

@@ -44,9 +44,9 @@ Result<std::unique_ptr<Session::Impl>> Session::Impl::make(const Vocabulary& voc
                 "session limits (max_generated, context_tokens, max_call_tokens, max_result_bytes) "
                 "must be at least 1 and max_calls at least 0");
   }
-  if ((config.fast_forward || config.drafts) && !config.constrained) {
+  if ((config.jump_forward || config.drafts) && !config.constrained) {
     return fail(ErrorCode::invalid_argument,
-                std::format("{} needs constrained", config.drafts ? "drafts" : "fast_forward"));
+                std::format("{} needs constrained", config.drafts ? "drafts" : "jump_forward"));
   }
   auto impl = std::make_unique<Impl>(vocabulary, *markers, config);
   if (auto ok = impl->add_tools(specs, std::move(grammar)); !ok) return std::unexpected(ok.error());
@@ -59,7 +59,7 @@ Result<void> Session::Impl::add_tools(const std::vector<ToolSpec>& specs,
     if (!grammar) {
       auto own =
           CallGrammar::create(vocabulary, std::make_shared<const TokenTrie>(vocabulary), specs,
-                              {.canonical_order = config.fast_forward, .async_plus = async_plus()});
+                              {.canonical_order = config.jump_forward, .async_plus = async_plus()});
       if (!own) return std::unexpected(own.error());
       grammar = std::move(*own);
     }
@@ -151,7 +151,7 @@ void Session::decoded(std::span<const Token> sampled, Time now) {
     ++s.counts.generated;
     s.take(token, now);
   }
-  s.fast_forward(now);
+  s.jump_forward(now);
   s.after_input(now);
   s.propose();
 }
@@ -260,28 +260,6 @@ std::string_view Session::answer() const { return impl_->answer; }
 Mode Session::mode() const { return impl_->config.mode; }
 const std::optional<Error>& Session::error() const { return impl_->error; }
 bool Session::in_critical_section() const { return impl_->parser.in_critical_section(); }
-
-std::string_view to_string(Mode mode) {
-  switch (mode) {
-    case Mode::sync:
-      return "sync";
-    case Mode::sync_parallel:
-      return "sync-parallel";
-    case Mode::async:
-      return "async";
-    case Mode::async_plus:
-      return "async+";
-  }
-  return "?";
-}
-
-Result<Mode> parse_mode(std::string_view text) {
-  for (const Mode mode : {Mode::sync, Mode::sync_parallel, Mode::async, Mode::async_plus}) {
-    if (to_string(mode) == text) return mode;
-  }
-  return fail(ErrorCode::invalid_argument,
-              std::format("unknown mode '{}': use async, async+, sync or sync-parallel", text));
-}
 
 std::string_view to_string(FinishReason reason) {
   switch (reason) {

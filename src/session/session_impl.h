@@ -122,7 +122,7 @@ struct Session::Impl {
   // --- what the model wrote ---
 
   void take(Token token, Time now);
-  void fast_forward(Time now);
+  void jump_forward(Time now);
   void propose();
   void on_text(std::string_view text, Time now);
   void on_call(Time now);

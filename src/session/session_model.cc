@@ -101,8 +101,8 @@ void Session::Impl::leave_out(std::size_t bytes, bool or_all) {
 
 // Tokens that cannot be others are not asked for: they ride with the next step. The block's last
 // one may be among them, then its call is dispatched before it was decoded.
-void Session::Impl::fast_forward(Time now) {
-  if (!config.fast_forward || !monitor) return;
+void Session::Impl::jump_forward(Time now) {
+  if (!config.jump_forward || !monitor) return;
   while (state == State::generating && monitor->is_open()) {
     const auto forced = monitor->forced();
     if (forced.empty()) return;

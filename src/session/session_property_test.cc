@@ -18,10 +18,10 @@
 #include <asynclm/session.h>
 
 #include "base/random.h"
-#include "base/sanitized.h"
-#include "oracle/oracle_test_support.h"
+#include "base/test_sanitized.h"
+#include "oracle/test_oracle.h"
 #include "session/saved_session.h"
-#include "session/session_checker.h"
+#include "session/test_session_checker.h"
 
 namespace asynclm {
 namespace {

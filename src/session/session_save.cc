@@ -110,7 +110,7 @@ Json config_json(const SessionConfig& config) {
               {"max_call_tokens", config.max_call_tokens},
               {"max_result_bytes", config.max_result_bytes},
               {"constrained", config.constrained},
-              {"fast_forward", config.fast_forward},
+              {"jump_forward", config.jump_forward},
               {"drafts", config.drafts},
               {"spelled_markers", config.spelled_markers},
               {"awaits_messages", config.awaits_messages}};
@@ -126,7 +126,7 @@ Result<SessionConfig> saved_config(const Json& saved) {
                          .max_call_tokens = json.at("max_call_tokens").get<std::int32_t>(),
                          .max_result_bytes = json.at("max_result_bytes").get<std::int32_t>(),
                          .constrained = json.at("constrained").get<bool>(),
-                         .fast_forward = json.at("fast_forward").get<bool>(),
+                         .jump_forward = json.at("jump_forward").get<bool>(),
                          .drafts = json.at("drafts").get<bool>(),
                          .spelled_markers = json.at("spelled_markers").get<bool>(),
                          .awaits_messages = json.at("awaits_messages").get<bool>()};

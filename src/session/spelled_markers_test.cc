@@ -10,7 +10,7 @@
 #include <asynclm/session.h>
 
 #include "cml/test_vocabulary.h"
-#include "oracle/oracle_test_support.h"
+#include "oracle/test_oracle.h"
 
 namespace asynclm {
 namespace {

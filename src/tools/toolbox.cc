@@ -44,40 +44,6 @@ Result<void> check_command(const ToolSpec& spec, const ProcessCommand& command) 
 
 }  // namespace
 
-std::string_view to_string(Outcome outcome) {
-  switch (outcome) {
-    case Outcome::returned:
-      return "returned";
-    case Outcome::failed:
-      return "failed";
-    case Outcome::timed_out:
-      return "timed_out";
-    case Outcome::cancelled:
-      return "cancelled";
-  }
-  return "unknown";
-}
-
-std::string_view to_string(Delivery delivery) {
-  switch (delivery) {
-    case Delivery::interrupt:
-      return "interrupt";
-    case Delivery::when_idle:
-      return "when_idle";
-    case Delivery::silent:
-      return "silent";
-  }
-  return "unknown";
-}
-
-Result<Delivery> parse_delivery(std::string_view text) {
-  for (const Delivery delivery : {Delivery::interrupt, Delivery::when_idle, Delivery::silent}) {
-    if (to_string(delivery) == text) return delivery;
-  }
-  return fail(ErrorCode::invalid_argument,
-              "unknown delivery '" + std::string(text) + "': use interrupt, when_idle or silent");
-}
-
 const Toolbox::Impl::Entry* Toolbox::Impl::find(std::string_view name) const {
   const auto found = std::ranges::find(entries, name, [](const Entry& e) { return e.spec.name; });
   return found == entries.end() ? nullptr : &*found;

@@ -11,7 +11,7 @@
 
 #include <gtest/gtest.h>
 
-#include "base/temporary_folder.h"
+#include "base/test_folder.h"
 
 namespace asynclm {
 namespace {
