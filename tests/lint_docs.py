@@ -17,10 +17,6 @@ import re
 import sys
 
 WIDTH, ROW, CELL = 100, 180, 100
-# Pages that are not looked at, each with its reason.
-SKIPPED = {
-    "tests/cases/README.md": "its lines are those of the language that it describes",
-}
 SUFFIXES = "cc|h|py|md|json|jsonl|txt|cmake|sh|gguf|svg|png|cml"
 # Folders that a build or a training makes, and those of other projects.
 ELSEWHERE = ("build/", ".env/", "lab/train/runs/", "bfcl_eval/")
@@ -32,7 +28,7 @@ CODE = re.compile(r"`([^`\n]+)`")
 def pages(checkout):
     for path in sorted(checkout.rglob("*.md")):
         relative = path.relative_to(checkout).as_posix()
-        if not relative.startswith(("build/", ".")) and relative not in SKIPPED:
+        if not relative.startswith(("build/", ".")):
             yield path
 
 

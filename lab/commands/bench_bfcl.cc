@@ -464,7 +464,7 @@ void add_bench_bfcl(CLI::App& bench, int& exit_code) {
       "The paper's experiments: ways of calling functions, and how far each is from the best");
   const auto command = std::make_shared<BenchBfclCommand>();
   sub->add_option("--data", command->data,
-                  "Folder of recorded calls as JSON lines (src/oracle/recordings.h)")
+                  "Folder of recorded calls as JSON lines (lab/oracle/recordings.h)")
       ->required();
   sub->add_option("--kind", command->kind,
                   "simulated: given costs; forced: a model decodes, its tokens are given; real: it "

@@ -75,7 +75,7 @@ CLI::Option* TaskSource::add_to(CLI::App& command, int lowest_level) {
   CLI::Option* const recordings = command.add_option(
       "--recordings", files_,
       "files of recorded calls, and no synthetic tasks: a JSON object a line, "
-      "{id, messages, functions, calls} and what else src/oracle/recordings.h says");
+      "{id, messages, functions, calls} and what else lab/oracle/recordings.h says");
   command
       .add_option("--only", only_,
                   "take only these recordings: a JSON file with ids, FILE or FILE#/json/pointer")
