@@ -12,6 +12,7 @@ usage: lint_docs.py CHECKOUT
   from the page's folder.
 """
 
+import os
 import pathlib
 import re
 import sys
@@ -26,10 +27,11 @@ CODE = re.compile(r"`([^`\n]+)`")
 
 
 def pages(checkout):
-    for path in sorted(checkout.rglob("*.md")):
-        relative = path.relative_to(checkout).as_posix()
-        if not relative.startswith(("build/", ".")):
-            yield path
+    found = []
+    for folder, folders, files in os.walk(checkout):
+        folders[:] = [name for name in folders if name != "build" and not name.startswith(".")]
+        found += [pathlib.Path(folder, name) for name in files if name.endswith(".md")]
+    return sorted(found)
 
 
 def without_code(text):
