@@ -34,24 +34,15 @@ if(NOT CMAKE_UNITY_BUILD)
 endif()
 file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/tidy)
 set(tidy_stamps)
-# asynclm_tidy(TARGET layer...): checks the target's unity files.
-function(asynclm_tidy target)
-  get_target_property(dir ${target} BINARY_DIR)
-  get_target_property(sources ${target} SOURCES)
-  foreach(layer IN LISTS ARGN)
-    set(stamp ${PROJECT_BINARY_DIR}/tidy/${layer}.ok)
-    add_custom_command(OUTPUT ${stamp} VERBATIM
-      COMMENT "clang-tidy ${layer}"
-      COMMAND ${CLANG_TIDY} --quiet --warnings-as-errors=* -p ${PROJECT_BINARY_DIR}
-        ${dir}/CMakeFiles/${target}.dir/Unity/unity_${layer}_cxx.cxx ${CLANG_TIDY_MISSING}
-      COMMAND ${CMAKE_COMMAND} -E touch ${stamp}
-      DEPENDS ${sources} ${lint_headers} ${PROJECT_SOURCE_DIR}/.clang-tidy)
-    list(APPEND tidy_stamps ${stamp})
-  endforeach()
-  set(tidy_stamps ${tidy_stamps} PARENT_SCOPE)
-endfunction()
-asynclm_tidy(asynclm ${asynclm_layers})
-asynclm_tidy(asynclm_cli cli)
-asynclm_tidy(asynclm_fixtures ${asynclm_fixtures_layers})
-asynclm_tidy(asynclm_lab ${asynclm_lab_layers})
+foreach(layer IN LISTS asynclm_layers ITEMS cli LISTS asynclm_lab_layers)
+  get_target_property(dir asynclm_layer_${layer} BINARY_DIR)
+  set(stamp ${PROJECT_BINARY_DIR}/tidy/${layer}.ok)
+  add_custom_command(OUTPUT ${stamp} VERBATIM
+    COMMENT "clang-tidy ${layer}"
+    COMMAND ${CLANG_TIDY} --quiet --warnings-as-errors=* -p ${PROJECT_BINARY_DIR}
+      ${dir}/CMakeFiles/asynclm_layer_${layer}.dir/Unity/unity_0_cxx.cxx ${CLANG_TIDY_MISSING}
+    COMMAND ${CMAKE_COMMAND} -E touch ${stamp}
+    DEPENDS ${${layer}_sources} ${lint_headers} ${PROJECT_SOURCE_DIR}/.clang-tidy)
+  list(APPEND tidy_stamps ${stamp})
+endforeach()
 add_custom_target(lint_tidy DEPENDS ${tidy_stamps})

@@ -4,7 +4,7 @@
 //
 // Input: a tool's parameters as JSON, a zero byte, and the bytes of a call. A byte that the grammar
 // does not allow is replaced by one that it does.
-#include "cml/grammar.h"
+#include "grammar/grammar.h"
 
 #include "cml/call_syntax.h"
 #include "cml/schema.h"

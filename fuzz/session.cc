@@ -8,8 +8,8 @@
 
 #include <asynclm/session.h>
 
-#include "cml/test_grammar.h"
 #include "cml/test_vocabulary.h"
+#include "grammar/test_grammar.h"
 #include "session/test_session_checker.h"
 #include "target.h"
 

@@ -3,7 +3,7 @@
 """Checks which file includes what, and which object file needs what of which other: the layer map of
 docs/architecture.md as a test.
 
-usage: lint_layers.py CHECKOUT [LIBRARY.a COMPILE_COMMANDS.json]
+usage: lint_layers.py CHECKOUT [COMPILE_COMMANDS.json]
 """
 
 import collections
@@ -14,12 +14,12 @@ import subprocess
 import sys
 
 # A layer may include itself and what stands left of it.
-PRODUCT = ["base", "engine", "cml", "session", "tools", "runtime", "cli"]
+PRODUCT = ["base", "engine", "cml", "grammar", "session", "tools", "runtime", "cli"]
 BELOW = {layer: set(PRODUCT[: i + 1]) for i, layer in enumerate(PRODUCT)}
 # The laboratory uses the product and is used by tests alone.
 LAB = {
     "fixtures": {"base", "engine", "cml"},
-    "oracle": {"base", "engine", "cml", "session", "tools", "fixtures"},
+    "oracle": {*PRODUCT[:-2], "fixtures"},
     "bench": {*PRODUCT[:-1], "fixtures", "oracle"},
     "commands": {*PRODUCT, "fixtures", "oracle", "bench"},
 }
@@ -107,29 +107,21 @@ def link_complaints(symbols):
             yield f"{layer}: {name} needs {symbol} of {', '.join(sorted(owners))}"
 
 
-def symbols_of(library, checkout, commands):
-    """What the objects of the product's library define and need: [(layer, object, "T" or "U", symbol)]."""
-    layers = {}
-    for entry in json.loads(pathlib.Path(commands).read_text()):
-        if "/asynclm.dir/" not in entry["output"]:
-            continue
-        name = pathlib.PurePath(entry["output"]).name
-        # A unity build makes one object of a layer.
-        unity = re.fullmatch(r"unity_(\w+)_cxx\.cxx\.o", name)
-        layers[name] = unity[1] if unity else layer_of(pathlib.PurePath(entry["file"]).relative_to(checkout))
+def symbols_of(commands):
+    """What the objects of the product's layers define and need: [(layer, object, "T" or "U", symbol)]."""
     found = []
-    output = subprocess.run(["nm", "-A", "-C", library], capture_output=True, text=True, check=True).stdout
-    for line in output.splitlines():
-        match = re.match(r"[^:]+:([^:]+): *[0-9a-f]* ([A-Za-z]) (.*)", line)
-        if not match:
+    for entry in json.loads(pathlib.Path(commands).read_text()):
+        match = re.search(r"asynclm_layer_(\w+)\.dir/", entry["output"])
+        if not match or match[1] not in PRODUCT:
             continue
-        name, kind, symbol = match.groups()
-        if layers.get(name) and kind in "TDBRU":
-            found.append((layers[name], name, "U" if kind == "U" else "T", symbol))
+        path = pathlib.Path(entry["directory"], entry["output"])
+        names = subprocess.run(["nm", "-C", path], capture_output=True, text=True, check=True).stdout
+        for kind, symbol in re.findall(r"^[0-9a-f ]* ([TDBRU]) (.*)$", names, re.M):
+            found.append((match[1], path.name, "U" if kind == "U" else "T", symbol))
     return found
 
 
-def main(checkout, library=None, commands=None):
+def main(checkout, commands=None):
     checkout = pathlib.Path(checkout).resolve()
     files = sorted(
         path
@@ -146,11 +138,11 @@ def main(checkout, library=None, commands=None):
             print(f"{relative}: {complaint}")
             wrong += 1
     linked = "the linked objects were not looked at"
-    if library:
-        symbols = symbols_of(library, checkout, commands)
-        linked = f"{len({name for _, name, _, _ in symbols})} objects"
+    if commands:
+        symbols = symbols_of(commands)
+        linked = f"{len({layer for layer, *_ in symbols})} layers linked"
         if not symbols:
-            sys.exit(f"{library}: no object of a layer was found in it")
+            sys.exit(f"{commands}: no object of a layer was found")
         for complaint in link_complaints(symbols):
             print(complaint)
             wrong += 1
@@ -159,6 +151,6 @@ def main(checkout, library=None, commands=None):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 4):
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
     main(*sys.argv[1:])

@@ -28,7 +28,7 @@
 #include "bench/bfcl_author.h"
 #include "bench/bfcl_workload.h"
 #include "bench/llama_server.h"
-#include "cml/token_mask.h"
+#include "grammar/token_mask.h"
 #include "oracle/simulator.h"
 #include "runtime/draft_policy.h"
 

@@ -43,9 +43,9 @@ void count_stop(int signal) {
   const int saved = errno;
   latest = signal;
   if (stops.fetch_add(1) >= 1) {
-    constexpr char kShowCursor[] = "\x1b[?25h\n";
+    constexpr char kRestored[] = "\x1b[?25h\n";
     if (isatty(STDOUT_FILENO) == 1) {
-      [[maybe_unused]] const ssize_t n = write(STDOUT_FILENO, kShowCursor, sizeof kShowCursor - 1);
+      [[maybe_unused]] const ssize_t n = write(STDOUT_FILENO, kRestored, sizeof kRestored - 1);
     }
     if (const termios* settings = terminal) tcsetattr(STDIN_FILENO, TCSANOW, settings);
     kill_programs();

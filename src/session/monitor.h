@@ -14,10 +14,10 @@
 #include <asynclm/engine.h>
 #include <asynclm/protocol.h>
 
-#include "cml/call_names.h"
-#include "cml/grammar.h"
 #include "cml/markers.h"
-#include "cml/token_mask.h"
+#include "grammar/call_names.h"
+#include "grammar/grammar.h"
+#include "grammar/token_mask.h"
 
 namespace asynclm {
 

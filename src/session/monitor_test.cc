@@ -13,8 +13,8 @@
 
 #include "base/random.h"
 #include "base/test_sanitized.h"
-#include "cml/test_grammar.h"
 #include "cml/test_vocabulary.h"
+#include "grammar/test_grammar.h"
 #include "session/test_session_checker.h"
 
 namespace asynclm {

@@ -6,8 +6,8 @@
 #include <asynclm/session.h>
 
 #include "cml/chat_template.h"
-#include "cml/token_mask.h"
 #include "cml/writer.h"
+#include "grammar/token_mask.h"
 #include "session/session_impl.h"
 
 namespace asynclm {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cml/call_names.h"
+#include "grammar/call_names.h"
 
 #include <algorithm>
 #include <limits>

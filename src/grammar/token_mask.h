@@ -14,9 +14,9 @@
 
 #include <asynclm/engine.h>
 
-#include "cml/call_names.h"
-#include "cml/grammar.h"
 #include "cml/markers.h"
+#include "grammar/call_names.h"
+#include "grammar/grammar.h"
 
 namespace asynclm {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cml/token_mask.h"
+#include "grammar/token_mask.h"
 
 #include <algorithm>
 #include <array>

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "cml/grammar.h"
+#include "grammar/grammar.h"
 
 namespace asynclm {
 

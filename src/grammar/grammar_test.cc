@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cml/grammar.h"
+#include "grammar/grammar.h"
 
 #include <algorithm>
 #include <format>
@@ -19,8 +19,8 @@
 #include "cml/call_syntax.h"
 #include "cml/future.h"
 #include "cml/schema.h"
-#include "cml/test_grammar.h"
-#include "cml/token_mask.h"
+#include "grammar/test_grammar.h"
+#include "grammar/token_mask.h"
 
 namespace asynclm {
 namespace {

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "cml/call_syntax.h"
-#include "cml/grammar.h"
 #include "cml/schema_expand.h"
+#include "grammar/grammar.h"
 
 namespace asynclm {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cml/grammar.h"
+#include "grammar/grammar.h"
 
 #include <algorithm>
 #include <bit>
