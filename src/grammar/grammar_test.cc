@@ -96,8 +96,8 @@ class Checker {
 };
 
 TEST(Grammar, Blocks) {
-  Checker check(
-      {tool("get", object(R"("x": {"type": "integer"})", R"("x")")), tool("get_all", object(""))});
+  Checker check({grammar_tool("get", object(R"("x": {"type": "integer"})", R"("x")")),
+                 grammar_tool("get_all", object(""))});
   EXPECT_EQ(check.call("a[HEAD]get(x=1)[END]"), "ok");
   EXPECT_EQ(check.call("call_7[HEAD]get_all()[END]"), "ok");
   EXPECT_EQ(check.call("get(x=1)[END]"), "ok") << "without an id";
@@ -110,14 +110,14 @@ TEST(Grammar, Blocks) {
   EXPECT_EQ(check.call("a[HEAD]get(x=1)[TRAP]"), "a[HEAD]get(x=1)");
   EXPECT_EQ(check.call("a[END]"), "a");
   EXPECT_EQ(check.call("a after b[HEAD]get_all()[END]"), "a") << "async+ only";
-  Checker strict({tool("get", object(""))}, {.anonymous_calls = false});
+  Checker strict({grammar_tool("get", object(""))}, {.anonymous_calls = false});
   EXPECT_EQ(strict.call("get()[END]"), "get");
 }
 
 TEST(Grammar, Orders) {
-  const auto tools = {tool("f", object(R"("a": {"type": "null"}, "b": {"type": "null"},
+  const auto tools = {grammar_tool("f", object(R"("a": {"type": "null"}, "b": {"type": "null"},
                                           "c": {"type": "null"})",
-                                       R"("b")"))};
+                                               R"("b")"))};
   Checker any(tools);
   EXPECT_EQ(any.f("b=None"), "ok");
   EXPECT_EQ(any.f("c=None,b=None,a=None"), "ok");
@@ -193,7 +193,7 @@ TEST(Grammar, Values) {
       {"false", {}, {"1", "None"}},
   };
   for (const ValueCase& c : cases) {
-    Checker check({tool("f", object("\"x\": " + std::string(c.schema)))});
+    Checker check({grammar_tool("f", object("\"x\": " + std::string(c.schema)))});
     for (const std::string_view text : c.yes) {
       EXPECT_EQ(check.f("x=" + std::string(text)), "ok") << c.schema << " " << text;
     }
@@ -204,7 +204,7 @@ TEST(Grammar, Values) {
 }
 
 TEST(Grammar, AsyncPlus) {
-  const auto tools = {tool("f", object(R"("x": {"type": "string"})"))};
+  const auto tools = {grammar_tool("f", object(R"("x": {"type": "string"})"))};
   Checker check(tools, {.async_plus = true}, Automaton::Naming::open);
   EXPECT_EQ(check.call("b after a[HEAD]f()[END]"), "ok");
   EXPECT_EQ(check.call("b after a c[HEAD]f()[END]"), "ok");
@@ -221,7 +221,7 @@ TEST(Grammar, AsyncPlus) {
 
 // Nothing is begun that needs the name of a call where there is none.
 TEST(Grammar, AsyncPlusWithoutCallsToName) {
-  const auto tools = {tool("f", object(R"("x": {"type": "string"})"))};
+  const auto tools = {grammar_tool("f", object(R"("x": {"type": "string"})"))};
   Checker none(tools, {.async_plus = true}, Automaton::Naming::no);
   EXPECT_EQ(none.f("x=$a"), "x=");
   EXPECT_EQ(none.f("x=\"$a\""), "ok");
@@ -237,9 +237,10 @@ TEST(Grammar, AsyncPlusWithoutCallsToName) {
 
 TEST(Grammar, WhatIsForced) {
   const auto tools = {
-      tool("count_lines", object(R"("path": {"type": "string"}, "deep": {"type": "boolean"})",
-                                 R"("path", "deep")")),
-      tool("checksum", object(R"("path": {"type": "string"})", R"("path")"))};
+      grammar_tool("count_lines",
+                   object(R"("path": {"type": "string"}, "deep": {"type": "boolean"})",
+                          R"("path", "deep")")),
+      grammar_tool("checksum", object(R"("path": {"type": "string"})", R"("path")"))};
   Checker check(tools, {.canonical_order = true});
   EXPECT_EQ(check.forced("a[HEAD]"), "c");
   EXPECT_EQ(check.forced("a[HEAD]co"), "unt_lines(path=\"");
@@ -254,36 +255,37 @@ TEST(Grammar, WhatIsForced) {
 TEST(Grammar, LimitsAreErrors) {
   std::string many;
   for (int i = 0; i < 65; ++i) many += std::format("{}\"p{}\": {{}}", i == 0 ? "" : ", ", i);
-  const auto too_many = Grammar::compile({tool("f", object(many))}, {});
+  const auto too_many = Grammar::compile({grammar_tool("f", object(many))}, {});
   ASSERT_FALSE(too_many);
   EXPECT_EQ(too_many.error().code, ErrorCode::limit_exceeded);
   EXPECT_TRUE(too_many.error().message.starts_with("tool \"f\": ")) << too_many.error().message;
-  const auto bad = Grammar::compile({tool("f", R"({"properties": {"x": {"type": "what"}}})")}, {});
+  const auto bad =
+      Grammar::compile({grammar_tool("f", R"({"properties": {"x": {"type": "what"}}})")}, {});
   ASSERT_FALSE(bad);
   EXPECT_EQ(bad.error().code, ErrorCode::invalid_argument);
 }
 
 // A model must not be led where it can only get stuck.
 TEST(Grammar, WhatCannotBeWrittenIsNotBegun) {
-  Checker check({tool("f", object(R"("x": false)", R"("x")")),
-                 tool("g", object(R"("x": false, "y": {"type": "null"})")),
-                 tool("h", object(R"("x": {"type": "array", "items": false})"))});
+  Checker check({grammar_tool("f", object(R"("x": false)", R"("x")")),
+                 grammar_tool("g", object(R"("x": false, "y": {"type": "null"})")),
+                 grammar_tool("h", object(R"("x": {"type": "array", "items": false})"))});
   EXPECT_EQ(check.call("a[HEAD]f("), "a[HEAD]");
   EXPECT_EQ(check.call("a[HEAD]g(y=None)[END]"), "ok");
   EXPECT_EQ(check.call("a[HEAD]h(x=[])[END]"), "ok");
   EXPECT_EQ(check.call("a[HEAD]h(x=[1"), "a[HEAD]h(x=[");
   EXPECT_FALSE(compile({})->has_calls());
-  EXPECT_FALSE(compile({tool("f", object(R"("x": false)", R"("x")"))})->has_calls());
+  EXPECT_FALSE(compile({grammar_tool("f", object(R"("x": false)", R"("x")"))})->has_calls());
 }
 
 TEST(Grammar, DeepValuesEndSomewhere) {
-  Checker check({tool("f", object(R"("x": {})"))});
+  Checker check({grammar_tool("f", object(R"("x": {})"))});
   EXPECT_EQ(check.f("x=" + std::string(40, '[') + std::string(40, ']')), "ok");
   EXPECT_NE(check.f("x=" + std::string(2000, '[') + std::string(2000, ']')), "ok");
 }
 
 TEST(Automaton, TrimmingForgetsStatesButNotTheGrammar) {
-  Checker check({tool("f", object(R"("x": {"type": "integer", "maximum": 999999})"))});
+  Checker check({grammar_tool("f", object(R"("x": {"type": "integer", "maximum": 999999})"))});
   for (int i = 0; i < 40'000; ++i) {
     ASSERT_EQ(check.f(std::format("x={}", i)), "ok");
     check.automaton().trim();
@@ -356,7 +358,7 @@ TEST(TokenMasks, NameTheCallsThatThereAre) {
   const Markers markers = *Markers::find(vocabulary);
   const TokenTrie trie(vocabulary);
   const std::vector<ToolSpec> tools = {
-      tool("get", object(R"("x": {"type": "string"}, "y": {})", R"("x")"))};
+      grammar_tool("get", object(R"("x": {"type": "string"}, "y": {})", R"("x")"))};
   Automaton automaton(compile(tools, {.async_plus = true}), Automaton::Naming::open);
   TokenMasks masks(trie, markers, automaton);
   const CallNames names({{"a", false}, {"get", true}, {"get_all", false}, {"get2", true}});

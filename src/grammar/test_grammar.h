@@ -16,7 +16,7 @@
 
 namespace asynclm {
 
-inline ToolSpec tool(const std::string& name, const std::string& parameters) {
+inline ToolSpec grammar_tool(const std::string& name, const std::string& parameters) {
   ToolSpec spec;
   spec.name = name;
   spec.parameters = Json::parse(parameters);
@@ -30,14 +30,17 @@ inline std::string object(const std::string& properties, const std::string& requ
 
 inline std::vector<ToolSpec> varied_tools() {
   return {
-      tool("get", object(R"("x": {"type": "string"}, "limit": {"type": "integer", "minimum": 0})",
-                         R"("x")")),
-      tool("get_all",
-           object(R"("deep": {"type": "boolean"}, "path": {"type": "string", "maxLength": 9},
+      grammar_tool("get",
+                   object(R"("x": {"type": "string"}, "limit": {"type": "integer", "minimum": 0})",
+                          R"("x")")),
+      grammar_tool(
+          "get_all",
+          object(R"("deep": {"type": "boolean"}, "path": {"type": "string", "maxLength": 9},
                                     "k": {"type": "object", "properties": {"k": {"type": ["null", "number"]}}})",
-                  R"("path")")),
-      tool("ratio",
-           object(R"("list": {"type": "array", "items": {"enum": [1, 2, "\n"]}, "maxItems": 3},
+                 R"("path")")),
+      grammar_tool(
+          "ratio",
+          object(R"("list": {"type": "array", "items": {"enum": [1, 2, "\n"]}, "maxItems": 3},
                                   "any": {}, "number": {"type": "integer", "minimum": -12, "maximum": 340})"))};
 }
 
