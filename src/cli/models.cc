@@ -156,10 +156,11 @@ struct ListCommand {
 using Facts = std::vector<std::pair<std::string, Json>>;
 
 std::string count_text(std::uint64_t count) {
-  constexpr double kMillion = 1e6, kBillion = 1e9;
+  constexpr double kThousand = 1e3, kMillion = 1e6, kBillion = 1e9;
   const auto value = static_cast<double>(count);
   if (value >= kBillion) return std::format("{:.2f} billion", value / kBillion);
-  return std::format("{:.1f} million", value / kMillion);
+  if (value >= kMillion) return std::format("{:.1f} million", value / kMillion);
+  return std::format("{:.0f} thousand", value / kThousand);
 }
 
 Json or_none(const std::string& text) { return text.empty() ? Json() : Json(text); }
@@ -329,6 +330,8 @@ constexpr const char* kNameHelp =
 void add_models_command(CLI::App& app, int& exit_code) {
   CLI::App* models = app.add_subcommand("models", "Download, list, show and remove models");
   models->require_subcommand(1);
+  models->footer("Models are kept in the cache of the Hugging Face hub, where other programs find "
+                 "them; docs/models.md has names, variables and mirrors.");
 
   CLI::App* pull = models->add_subcommand("pull", "Download a model, or what of it is missing");
   const auto puller = std::make_shared<PullCommand>();

@@ -117,7 +117,10 @@ void PullDisplay::show(const PullProgress& progress) {
   if (!live_) return say_now_and_then(progress);
   // The last column stays empty: some terminals begin a new line behind it.
   const int columns = stderr_columns() - 1;
-  std::cerr << '\r' << pull_line(progress, name_, columns) << "\x1b[K" << std::flush;
+  std::string line = pull_line(progress, name_, columns);
+  if (drawn_ && line == line_) return;
+  line_ = std::move(line);
+  std::cerr << '\r' << line_ << "\x1b[K" << std::flush;
   drawn_ = true;
 }
 

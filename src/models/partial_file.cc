@@ -18,7 +18,12 @@ namespace {
 
 constexpr std::size_t kHashedAtOnce = std::size_t{1} << 20U;
 
-std::optional<std::uint64_t> free_bytes(const std::filesystem::path& folder) {
+// Where the folder is to be made, of the one above it.
+std::optional<std::uint64_t> free_bytes(std::filesystem::path folder) {
+  std::error_code error;
+  while (!std::filesystem::exists(folder, error) && folder.has_relative_path()) {
+    folder = folder.parent_path();
+  }
   struct statvfs status{};
   if (::statvfs(folder.c_str(), &status) != 0) return std::nullopt;
   return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;

@@ -79,7 +79,7 @@ std::string read_token(const Variables& variables, const fs::path& hub_home) {
 }
 
 // Child programs run in another folder.
-fs::path absolute(const fs::path& path) {
+fs::path absolute_path(const fs::path& path) {
   std::error_code error;
   fs::path out = fs::absolute(path, error);
   return error ? path : out;
@@ -93,8 +93,8 @@ StoreOptions store_options(const std::function<const char*(const char*)>& variab
   const fs::path hub_home = variables.folder({"HF_HOME"}, cache / "huggingface");
   StoreOptions options;
   options.hub_cache =
-      absolute(variables.folder({"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"}, hub_home / "hub"));
-  options.url_cache = absolute(cache / "asynclm" / "urls");
+      absolute_path(variables.folder({"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"}, hub_home / "hub"));
+  options.url_cache = absolute_path(cache / "asynclm" / "urls");
   if (const std::string endpoint = variables.first({"HF_ENDPOINT"}); !endpoint.empty()) {
     options.endpoint = endpoint;
   }
