@@ -26,8 +26,6 @@ if(PROJECT_IS_TOP_LEVEL AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
 endif()
 
 add_library(asynclm_build_options INTERFACE)
-target_compile_definitions(asynclm_build_options INTERFACE
-  ASYNCLM_VERSION="${PROJECT_VERSION}" ASYNCLM_LLAMA_BUILT_WITH="${LLAMA_VERSION}")
 target_compile_options(asynclm_build_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # g++ 16 does not follow a std::variant's index through moves and reports members of the wrong

@@ -16,8 +16,8 @@ import sys
 
 DEMO = pathlib.Path(__file__).parent
 PROGRAM = DEMO.parent / "build" / "release" / "asynclm"
-PARTS = ["count the primes below 300000", "measure the disk usage of train", "count the lines of CMakeLists.txt"]
-GIVEN = {"count_primes": 300000, "disk_usage": "train", "count_lines": "CMakeLists.txt", "largest_file": "demo"}
+PARTS = ["count the primes below 300000", "measure the disk usage of lab", "count the lines of CMakeLists.txt"]
+GIVEN = {"count_primes": 300000, "disk_usage": "lab", "count_lines": "CMakeLists.txt", "largest_file": "demo"}
 
 
 def wording(rng):

@@ -78,7 +78,7 @@ def complaints(path, text):
         ):
             yield f"includes <{name}>; only src/engine/llama* and lab/fixtures may know libllama"
             continue
-        if BOOST.match(name) and layer not in ("tools", "runtime", "cli", "bench", "commands"):
+        if BOOST.match(name) and (public or layer not in ("tools", "runtime", "cli", "bench", "commands")):
             yield f"includes <{name}>; Boost is for src/tools, src/runtime, src/cli and lab/bench"
         for library, owner in HIDDEN.items():
             if library.match(name) and path.as_posix() != owner:
@@ -117,12 +117,15 @@ def link_complaints(symbols):
 
 
 def symbols_of(library, checkout, commands):
-    """What the objects of a static library define and need. Empty in unity builds, whose objects mix layers."""
+    """What the objects of the product's library define and need: [(layer, object, "T" or "U", symbol)]."""
     layers = {}
     for entry in json.loads(pathlib.Path(commands).read_text()):
-        source = pathlib.Path(entry["file"])
-        if source.is_relative_to(checkout) and "Unity" not in entry["file"]:
-            layers[pathlib.Path(entry["output"]).name] = layer_of(source.relative_to(checkout))
+        if "/asynclm.dir/" not in entry["output"]:
+            continue
+        name = pathlib.PurePath(entry["output"]).name
+        # A unity build makes one object of a layer.
+        unity = re.fullmatch(r"unity_(\w+)_cxx\.cxx\.o", name)
+        layers[name] = unity[1] if unity else layer_of(pathlib.PurePath(entry["file"]).relative_to(checkout))
     found = []
     output = subprocess.run(["nm", "-A", "-C", library], capture_output=True, text=True, check=True).stdout
     for line in output.splitlines():
@@ -136,7 +139,7 @@ def symbols_of(library, checkout, commands):
 
 
 def main(checkout, library=None, commands=None):
-    checkout = pathlib.Path(checkout)
+    checkout = pathlib.Path(checkout).resolve()
     files = sorted(
         path
         for folder in ("include", "src", "lab")
@@ -154,8 +157,9 @@ def main(checkout, library=None, commands=None):
     linked = "the linked objects were not looked at"
     if library:
         symbols = symbols_of(library, checkout, commands)
-        if symbols:
-            linked = f"{len({name for _, name, _, _ in symbols})} objects"
+        linked = f"{len({name for _, name, _, _ in symbols})} objects"
+        if not symbols:
+            sys.exit(f"{library}: no object of a layer was found in it")
         for complaint in link_complaints(symbols):
             print(complaint)
             wrong += 1

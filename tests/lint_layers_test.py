@@ -22,10 +22,15 @@ class LayersTest(unittest.TestCase):
             ("src/tools/a.cc", "#include <boost/asio.hpp>"),
             ("src/models/http.cc", "#include <curl/curl.h>"),
             ("src/models/a.cc", '#include "base/file.h"'),
-            ("src/cli/a.cc", '#include "oracle/oracle.h"'),
-            ("src/session/a_test.cc", '#include "oracle/oracle_test_support.h"'),
+            ("lab/commands/a.cc", '#include "cli/assets.h"'),
+            ("lab/oracle/a.cc", '#include "session/session_impl.h"'),
+            ("lab/fixtures/random.cc", "#include <gguf.h>"),
+            ("src/session/a_test.cc", '#include "oracle/test_oracle.h"'),
+            ("src/session/a_test.cc", '#include "fixtures/fake_engine.h"'),
+            ("src/cml/a.h", "#include <asynclm/protocol.h>"),
+            ("include/asynclm/runtime.h", "#include <asynclm/tool.h>"),
             ("src/cml/a.cc", '// #include "session/a.h" would be wrong'),
-            ("include/asynclm/a.h", "#include <nlohmann/json.hpp>"),
+            ("include/asynclm/tool.h", "#include <nlohmann/json.hpp>"),
         ]:
             with self.subTest(path=path, line=line):
                 self.assertEqual(found(path, line), [])
@@ -34,19 +39,25 @@ class LayersTest(unittest.TestCase):
         for path, line in [
             ("src/cml/a.cc", '#include "session/a.h"'),
             ("src/base/a.h", '#  include "engine/a.h"'),
-            ("src/oracle/a.cc", '#include "runtime/a.h"'),
+            ("lab/oracle/a.cc", '#include "runtime/a.h"'),
             ("src/runtime/a.cc", '#include "oracle/a.h"'),
+            ("src/cli/a.cc", '#include "bench/a.h"'),
+            ("src/engine/a.cc", '#include "fixtures/fake_engine.h"'),
+            ("src/cml/a.h", "#include <asynclm/session.h>"),
+            ("src/session/a.h", "#include <asynclm/tool.h>"),
+            ("include/asynclm/engine.h", "#include <asynclm/protocols.h>"),
+            ("include/asynclm/protocol.h", "#include <asynclm/session.h>"),
             ("src/engine/fake.cc", "#include <llama.h>"),
             ("src/session/llama.cc", "#include <llama-cpp.h>"),
             ("src/cml/a.cc", '#include "gguf.h"'),
             ("src/session/a.cc", "#include <boost/asio.hpp>"),
-            ("include/asynclm/a.h", "#include <llama.h>"),
-            ("include/asynclm/a.h", "#include <boost/asio.hpp>"),
-            ("include/asynclm/a.h", "#include <sqlite3.h>"),
-            ("include/asynclm/a.h", '#include "base/clock.h"'),
+            ("include/asynclm/tool.h", "#include <llama.h>"),
+            ("include/asynclm/tool.h", "#include <boost/asio.hpp>"),
+            ("include/asynclm/tool.h", "#include <sqlite3.h>"),
+            ("include/asynclm/tool.h", '#include "base/clock.h"'),
             ("src/session/a.cc", '#include "a.h"'),
-            ("src/session/a_test.cc", '#include "oracle/oracle.h"'),
-            ("src/session/a.cc", '#include "oracle/oracle_test_support.h"'),
+            ("src/session/a.cc", '#include "oracle/test_oracle.h"'),
+            ("include/asynclm/unknown.h", ""),
             ("src/base/a.cc", "#include <boost/nowide/utf/utf.hpp>"),
             ("src/models/store.cc", "#include <curl/curl.h>"),
             ("src/models/puller.cc", "#include <openssl/evp.h>"),
@@ -56,6 +67,17 @@ class LayersTest(unittest.TestCase):
         ]:
             with self.subTest(path=path, line=line):
                 self.assertEqual(len(found(path, line)), 1)
+
+    def test_links(self):
+        symbols = [
+            ("cml", "writer.o", "U", "asynclm::to_string(asynclm::Mode)"),
+            ("session", "session.o", "T", "asynclm::to_string(asynclm::Mode)"),
+            ("session", "session.o", "U", "asynclm::encode(int)"),
+            ("cml", "writer.o", "T", "asynclm::encode(int)"),
+            ("session", "session.o", "U", "malloc"),
+        ]
+        (complaint,) = lint_layers.link_complaints(symbols)
+        self.assertIn("writer.o needs asynclm::to_string", complaint)
 
 
 if __name__ == "__main__":

@@ -117,9 +117,6 @@ class Engine {
   // A new empty sequence with its own sampler. limit_exceeded if all sequences are in use.
   [[nodiscard]] virtual Result<SequenceId> create(const SamplingParams& params) = 0;
 
-  // A copy: same tokens, same sampler state; the two then go on independently.
-  [[nodiscard]] virtual Result<SequenceId> fork(SequenceId sequence) = 0;
-
   // Frees the sequence; its id may be used again. Unknown ids are ignored.
   virtual void drop(SequenceId sequence) = 0;
 

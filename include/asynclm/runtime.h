@@ -23,10 +23,10 @@ namespace asynclm {
 
 // What becomes of the KV cache of a session that waits for results (paper section 5.4).
 enum class ResidencyPolicy : std::uint8_t {
-  keep,   // it stays: who has a sequence holds it to the end
-  at_trap,  // each session by itself, when it pauses: keep, swap or recompute (the paper)
-  on_demand,  // it stays while nobody needs its place; then those go whose going costs least for what it
-         // frees, and come back before their result is expected
+  keep,       // it stays: who has a sequence holds it to the end
+  at_trap,    // each session by itself, when it pauses: keep, swap or recompute (the paper)
+  on_demand,  // it stays while nobody needs its place; then those go whose going costs least for
+              // what it frees, and come back before their result is expected
 };
 // "keep", "at-trap", "on-demand"
 [[nodiscard]] std::string_view to_string(ResidencyPolicy policy);

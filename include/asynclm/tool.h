@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tools: what a model can call. A tool is described by a ToolSpec (protocol.h) and executed by a C++
-// function or by a program.
+// Tools: what a model can call. A tool is described by a ToolSpec (protocol.h) and executed by a
+// C++ function or by a program.
 #pragma once
 
 #include <cstddef>

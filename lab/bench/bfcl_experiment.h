@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Many samples of `asynclm-lab bench bfcl` in several arms, and what is said of them: paired by sample,
-// the arms of a sample in random order one after the other.
+// Many samples of `asynclm-lab bench bfcl` in several arms, and what is said of them: paired by
+// sample, the arms of a sample in random order one after the other.
 #pragma once
 
 #include <cstdint>

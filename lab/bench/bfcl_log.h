@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What `asynclm-lab bench bfcl` has run so far, in a file that grows by a line a sample: a bench that
-// was cut goes on with what is missing.
+// What `asynclm-lab bench bfcl` has run so far, in a file that grows by a line a sample: a bench
+// that was cut goes on with what is missing.
 #pragma once
 
 #include <fstream>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One sample of `asynclm-lab bench bfcl` in one arm: tokens through a real Session, on a virtual clock.
+// One sample of `asynclm-lab bench bfcl` in one arm: tokens through a real Session, on a virtual
+// clock.
 //
 // What moves the clock is the model's kind. `simulated`: given costs of a token. `forced`: the time
 // that a real engine and the session take for each step, the tokens being the oracle's. `real`: the

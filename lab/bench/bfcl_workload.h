@@ -59,9 +59,10 @@ inline constexpr std::array<BfclSource, 9> kBfclSources = {{
      from_ms(400)},
 }};
 
-// Reads the source's file, as oracle/recordings.h describes it. Calls run for as long as their function
-// takes (function_times_ms.json), 100 ms where that says nothing. not_found names the file and
-// where it comes from; invalid_argument the line, or a source without a sample that calls anything.
+// Reads the source's file, as oracle/recordings.h describes it. Calls run for as long as their
+// function takes (function_times_ms.json), 100 ms where that says nothing. not_found names the file
+// and where it comes from; invalid_argument the line, or a source without a sample that calls
+// anything.
 [[nodiscard]] Result<BfclWorkload> load_bfcl(const std::string& folder, const BfclSource& source);
 
 // Leaves the functions that no call is of out of the prompts: for models of a short context.

@@ -7,8 +7,8 @@
 
 #include <gtest/gtest.h>
 
-#include "oracle/test_oracle.h"
 #include "oracle/synthetic.h"
+#include "oracle/test_oracle.h"
 
 namespace asynclm::bench {
 namespace {

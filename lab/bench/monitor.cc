@@ -182,7 +182,8 @@ Result<void> decode_block(Engine& engine, SequenceId sequence, Token call,
 
 }  // namespace
 
-Result<MonitorCosts> measure_costs(const Vocabulary& vocabulary, const std::vector<Recording>& recordings) {
+Result<MonitorCosts> measure_costs(const Vocabulary& vocabulary,
+                                   const std::vector<Recording>& recordings) {
   const auto markers = Markers::find(vocabulary);
   if (!markers) return std::unexpected(markers.error());
   const auto trie = std::make_shared<const TokenTrie>(vocabulary);
@@ -191,8 +192,8 @@ Result<MonitorCosts> measure_costs(const Vocabulary& vocabulary, const std::vect
     const Task& task = recording.sequence.tasks.front();
     auto begin = std::chrono::steady_clock::now();
     const auto grammar = grammar_of(vocabulary, trie, recording);
-    compile.push_back(since(begin, 1e6) /
-                      static_cast<double>(std::max<std::size_t>(1, recording.sequence.tools.size())));
+    compile.push_back(since(begin, 1e6) / static_cast<double>(std::max<std::size_t>(
+                                              1, recording.sequence.tools.size())));
     if (!grammar) continue;
     Monitor monitor(*grammar, any_id);
     for (std::size_t i = 0; i < task.calls.size(); ++i) {
@@ -221,7 +222,8 @@ Result<MonitorCosts> measure_costs(const Vocabulary& vocabulary, const std::vect
   return costs;
 }
 
-Result<CallTokens> count_tokens(const Vocabulary& vocabulary, const std::vector<Recording>& recordings,
+Result<CallTokens> count_tokens(const Vocabulary& vocabulary,
+                                const std::vector<Recording>& recordings,
                                 const Features& features) {
   CallTokens total;
   const auto markers = Markers::find(vocabulary);
@@ -290,6 +292,9 @@ Result<DecodeTimes> measure_decoding(Engine& engine, const std::vector<Recording
     if (auto ok = prefill(engine, *base, std::span(prompt).last(kept)); !ok) {
       return std::unexpected(ok.error());
     }
+    const auto prefilled = engine.save(*base);
+    if (!prefilled) return std::unexpected(prefilled.error());
+    engine.drop(*base);
     for (std::size_t i = 0; i < task.calls.size(); ++i) {
       const auto block = block_of(vocabulary, *markers, i, task.calls[i]);
       const bool in_all_ways = std::ranges::all_of(kFeatures, [&](const Features& features) {
@@ -299,8 +304,11 @@ Result<DecodeTimes> measure_decoding(Engine& engine, const std::vector<Recording
       ++turn;
       for (std::size_t k = 0; k < arms.size(); ++k) {
         const std::size_t way = (k + turn) % arms.size();
-        const auto sequence = engine.fork(*base);
+        const auto sequence = engine.create({});
         if (!sequence) return std::unexpected(sequence.error());
+        if (auto ok = engine.restore(*sequence, *prefilled); !ok) {
+          return std::unexpected(ok.error());
+        }
         BlockWriter writer(monitor, source, kFeatures[way]);
         const auto done =
             decode_block(engine, *sequence, markers->token(Marker::call), block, writer, arms[way]);
@@ -309,7 +317,6 @@ Result<DecodeTimes> measure_decoding(Engine& engine, const std::vector<Recording
       }
       if (!task.calls[i].result.text.empty()) source.add(task.calls[i].result.text);
     }
-    engine.drop(*base);
   }
   DecodeTimes times;
   for (std::size_t way = 0; way < arms.size(); ++way) {

@@ -22,8 +22,8 @@ struct MonitorCosts {
   Percentiles known_mask_us;  // and again
 };
 
-// Writes the calls of the recordings' first turns token by token through a monitor that each recording has
-// for itself.
+// Writes the calls of the recordings' first turns token by token through a monitor that each
+// recording has for itself.
 [[nodiscard]] Result<MonitorCosts> measure_costs(const Vocabulary& vocabulary,
                                                  const std::vector<Recording>& recordings);
 

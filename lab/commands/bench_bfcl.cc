@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// asynclm-lab bench bfcl: the paper's experiments (section 6), with the ways of calling functions that
-// people use instead, and the distance to what no schedule can beat.
+// asynclm-lab bench bfcl: the paper's experiments (section 6), with the ways of calling functions
+// that people use instead, and the distance to what no schedule can beat.
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,14 +19,14 @@
 
 #include "bench/bfcl_experiment.h"
 #include "bench/bfcl_log.h"
-#include "fixtures/large_vocabulary.h"
 #include "bench/llama_server.h"
 #include "bench/machine.h"
 #include "cli/assets.h"
-#include "commands/bench_commands.h"
-#include "commands/bfcl_report.h"
 #include "cli/json_report.h"
 #include "cli/stop_signals.h"
+#include "commands/bench_commands.h"
+#include "commands/bfcl_report.h"
+#include "fixtures/large_vocabulary.h"
 
 namespace asynclm {
 namespace {
@@ -128,7 +128,8 @@ Json BenchBfclCommand::machine_json() {
   const bench::MachineState machine = bench::look_at_machine();
   if (machine.is_loaded) {
     std::cerr << std::format(
-        "asynclm-lab bench bfcl: the machine is loaded (load {:.2f}; equal work takes {:.2f} times as "
+        "asynclm-lab bench bfcl: the machine is loaded (load {:.2f}; equal work takes {:.2f} times "
+        "as "
         "long at times): the ratios of arms tell something, single times little\n",
         machine.load_average, machine.calibration_spread);
   }
@@ -446,9 +447,9 @@ int BenchBfclCommand::run() {
   if (auto ok = open_server(); !ok) return complain_bench("bfcl", ok.error());
   if (auto ok = run_parts(); !ok) {
     if (ok.error().code != ErrorCode::cancelled) return complain_bench("bfcl", ok.error());
-    std::cerr << (resume
-                      ? std::format("asynclm-lab bench bfcl: stopped; --resume {} goes on\n", *resume)
-                      : "asynclm-lab bench bfcl: stopped; with --resume FILE it could go on\n");
+    std::cerr << (resume ? std::format("asynclm-lab bench bfcl: stopped; --resume {} goes on\n",
+                                       *resume)
+                         : "asynclm-lab bench bfcl: stopped; with --resume FILE it could go on\n");
     return kExitFailed;
   }
   if (json) std::cout << dump_json(report_) << '\n';
@@ -463,7 +464,7 @@ void add_bench_bfcl(CLI::App& bench, int& exit_code) {
       "The paper's experiments: ways of calling functions, and how far each is from the best");
   const auto command = std::make_shared<BenchBfclCommand>();
   sub->add_option("--data", command->data,
-                  "Folder of recorded calls as JSON lines (src/oracle/recordings.h)")
+                  "Folder of recorded calls as JSON lines (lab/oracle/recordings.h)")
       ->required();
   sub->add_option("--kind", command->kind,
                   "simulated: given costs; forced: a model decodes, its tokens are given; real: it "

@@ -11,10 +11,10 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "fixtures/large_vocabulary.h"
 #include "bench/monitor.h"
 #include "cli/assets.h"
 #include "commands/bench_commands.h"
+#include "fixtures/large_vocabulary.h"
 
 namespace asynclm {
 namespace {
@@ -41,7 +41,8 @@ ordered_json to_json(const bench::Percentiles& p) {
   return {{"p50", p.p50}, {"p90", p.p90}, {"p99", p.p99}};
 }
 
-Result<ordered_json> costs_of(const Vocabulary& vocabulary, const std::vector<Recording>& recordings) {
+Result<ordered_json> costs_of(const Vocabulary& vocabulary,
+                              const std::vector<Recording>& recordings) {
   const auto costs = bench::measure_costs(vocabulary, recordings);
   if (!costs) return std::unexpected(costs.error());
   return ordered_json{{"vocabulary", vocabulary.size()},
@@ -51,7 +52,8 @@ Result<ordered_json> costs_of(const Vocabulary& vocabulary, const std::vector<Re
                       {"known_mask_us", to_json(costs->known_mask_us)}};
 }
 
-Result<ordered_json> counts_of(const Vocabulary& vocabulary, const std::vector<Recording>& recordings) {
+Result<ordered_json> counts_of(const Vocabulary& vocabulary,
+                               const std::vector<Recording>& recordings) {
   ordered_json out = ordered_json::array();
   for (const bench::Features& features : bench::kFeatures) {
     const auto count = bench::count_tokens(vocabulary, recordings, features);
@@ -146,7 +148,8 @@ void print_set(const std::string& set, const ordered_json& report) {
 int BenchMonitorCommand::run() const {
   const auto path = find_model(model);
   if (!path) return complain_bench("monitor", path.error());
-  std::vector<std::vector<Recording>> recordings;  // of all sets, so that a wrong name is said at once
+  std::vector<std::vector<Recording>>
+      recordings;  // of all sets, so that a wrong name is said at once
   for (const std::string& set : sets) {
     auto loaded = load_recordings(data + "/" + set + ".jsonl");
     if (!loaded) return complain_bench("monitor", loaded.error());

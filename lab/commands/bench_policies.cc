@@ -98,8 +98,8 @@ int BenchPoliciesCommand::run() {
   for (const bool noisy : {false, true}) {
     const auto results = bench::compare_policies(**vocabulary, *sequences, noisy, seed);
     if (results.tasks == 0) {
-      return complain_bench(
-          "policies", {ErrorCode::invalid_argument, "no task of the recordings has two calls or more"});
+      return complain_bench("policies", {ErrorCode::invalid_argument,
+                                         "no task of the recordings has two calls or more"});
     }
     if (json) {
       report["comparisons"].push_back(to_json(results, noisy));

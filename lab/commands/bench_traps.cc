@@ -20,8 +20,8 @@
 #include "base/clock.h"
 #include "bench/trap_map.h"
 #include "cli/assets.h"
-#include "commands/bench_commands.h"
 #include "cli/terminal.h"
+#include "commands/bench_commands.h"
 #include "runtime/residency_policy.h"
 
 namespace asynclm {

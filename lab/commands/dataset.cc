@@ -23,9 +23,9 @@
 #include "cli/assets.h"
 #include "commands/commands.h"
 #include "commands/task_source.h"
+#include "oracle/recordings.h"
 #include "oracle/sample_format.h"
 #include "oracle/synthetic.h"
-#include "oracle/recordings.h"
 
 namespace asynclm {
 namespace {
@@ -178,8 +178,8 @@ int DatasetCommand::run() {
           made.sample ? made.sample->tokens.size() > static_cast<std::size_t>(options.max_tokens)
                       : made.sample.error().code == ErrorCode::limit_exceeded;
       if (!made.sample && !is_too_long) {
-        std::cerr << "asynclm-lab dataset: sample " << begin + i << ": " << made.sample.error().message
-                  << '\n';
+        std::cerr << "asynclm-lab dataset: sample " << begin + i << ": "
+                  << made.sample.error().message << '\n';
         return kExitFailed;
       }
       if (is_too_long) {

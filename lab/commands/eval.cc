@@ -17,8 +17,8 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/assets.h"
-#include "commands/commands.h"
 #include "cli/constraint_options.h"
+#include "commands/commands.h"
 #include "commands/task_source.h"
 #include "oracle/dataset.h"
 #include "oracle/evaluate.h"

@@ -14,8 +14,8 @@
 
 #include <CLI/CLI.hpp>
 
-#include "fixtures/random_models.h"
 #include "commands/commands.h"
+#include "fixtures/random_models.h"
 
 namespace asynclm {
 namespace {

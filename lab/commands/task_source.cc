@@ -51,10 +51,11 @@ void leave_out(std::set<std::string> ids, std::vector<Recording>& recordings) {
     }
   }
   const auto all = recordings.size();
-  const auto named =
-      std::erase_if(recordings, [&](const Recording& recording) { return found.contains(recording.id); });
+  const auto named = std::erase_if(
+      recordings, [&](const Recording& recording) { return found.contains(recording.id); });
   std::erase_if(recordings, [&](const Recording& recording) {
-    return ids.contains(recording.id) || std::ranges::any_of(recording.parts, [&](const Recording::Part& part) {
+    return ids.contains(recording.id) ||
+           std::ranges::any_of(recording.parts, [&](const Recording::Part& part) {
              return ids.contains(part.sample);
            });
   });
@@ -71,10 +72,10 @@ void leave_out(std::set<std::string> ids, std::vector<Recording>& recordings) {
 }  // namespace
 
 CLI::Option* TaskSource::add_to(CLI::App& command, int lowest_level) {
-  CLI::Option* const recordings =
-      command.add_option("--recordings", files_,
-                         "files of recorded calls, and no synthetic tasks: a JSON object a line, "
-                         "{id, messages, functions, calls} and what else src/oracle/recordings.h says");
+  CLI::Option* const recordings = command.add_option(
+      "--recordings", files_,
+      "files of recorded calls, and no synthetic tasks: a JSON object a line, "
+      "{id, messages, functions, calls} and what else lab/oracle/recordings.h says");
   command
       .add_option("--only", only_,
                   "take only these recordings: a JSON file with ids, FILE or FILE#/json/pointer")
@@ -142,7 +143,8 @@ Json TaskSource::describe() const {
   for (const std::string& path : files_) {
     names.push_back(std::filesystem::path(path).filename().string());
   }
-  return {{"recordings", names}, {"calls_in_prompt", calls_in_prompt_}, {"only_called", only_called_}};
+  return {
+      {"recordings", names}, {"calls_in_prompt", calls_in_prompt_}, {"only_called", only_called_}};
 }
 
 Result<std::vector<Recording>> TaskSource::read_recordings() const {

@@ -11,8 +11,8 @@
 
 #include <asynclm/error.h>
 
-#include "oracle/synthetic.h"
 #include "oracle/recordings.h"
+#include "oracle/synthetic.h"
 
 namespace asynclm {
 
@@ -22,13 +22,14 @@ class TaskSource {
   // `lowest_level` on). Returns --recordings, for other options to need or exclude.
   CLI::Option* add_to(CLI::App& command, int lowest_level = 1);
 
-  // Reads what was asked for, and says on standard error which recordings are left out that could be
-  // expected. Of the word list, the words of the split are used, those for a model with this
-  // vocabulary (WordList::fit) if not null. invalid_argument where no recording with a call is left.
+  // Reads what was asked for, and says on standard error which recordings are left out that could
+  // be expected. Of the word list, the words of the split are used, those for a model with this
+  // vocabulary (WordList::fit) if not null. invalid_argument where no recording with a call is
+  // left.
   [[nodiscard]] Result<void> open(Split split, const Vocabulary* vocabulary = nullptr);
 
-  // Leaves out the recordings of which a function refuses a call, and says which: what is right there
-  // cannot be done. invalid_argument where none is left.
+  // Leaves out the recordings of which a function refuses a call, and says which: what is right
+  // there cannot be done. invalid_argument where none is left.
   [[nodiscard]] Result<void> leave_out_refused();
 
   [[nodiscard]] bool is_recorded() const { return list_ == std::nullopt; }

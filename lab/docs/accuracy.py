@@ -7,28 +7,41 @@ usage: accuracy.py MODEL=RESULT.json... > lab/docs/accuracy.md
 MODEL is the row's name. Results of the same tasks stand in one table.
 """
 
+import contextlib
+import io
 import json
 import math
 import sys
+
+from wrapping import wrapped
 
 INTRO = """# Accuracy of the models
 
 Our version of the paper's Table 1: how often calls are right in each mode. This page is written by `lab/docs/accuracy.py`; to make it again:
 ```
 A="--model MODEL --threads 1 --mode sync,sync-parallel,async,async+ --json"
-for l in 1 2 3 4 9 5 7; do ./dev lab eval --tasks TASKS --level $l --max-tokens 1500 $A > level$l.json; done
-for l in 6 8; do ./dev lab eval --tasks TASKS --level $l --ctx 4096 --max-tokens 1500 $A > level$l.json; done
+for l in 1 2 3 4 9 5 7; do
+  ./dev lab eval --tasks TASKS --level $l --max-tokens 1500 $A > level$l.json
+done
+for l in 6 8; do
+  ./dev lab eval --tasks TASKS --level $l --ctx 4096 --max-tokens 1500 $A > level$l.json
+done
 for f in parallel:parallel_400_mixed v3_multi_step_parallel:multi_step_parallel_200; do
   n=${f%%:*}
-  T="--recordings DATA/$n.jsonl --only DATA/eval_sets.json#/split/eval_600/${f##*:} --only-called --tasks RECORDED --ctx 4096 --max-tokens 2000"
+  T="--recordings DATA/$n.jsonl --only DATA/eval_sets.json#/split/eval_600/${f##*:}"
+  T="$T --only-called --tasks RECORDED --ctx 4096 --max-tokens 2000"
   ./dev lab eval $T --calls-in-prompt $A > $n-given.json
   ./dev lab eval $T $A > $n.json
 done
 python3 lab/docs/accuracy.py NAME=level1.json … > lab/docs/accuracy.md
 ```
-`MODEL` is one of the files of `models/` (`models/README.md`): *default* is `asynclm.gguf` (version 13), *nano* `asynclm-nano.gguf`, which was trained on levels 1 to 5 only, *cheat-sheet* `asynclm-nano-cheat-sheet.gguf`, on level 6 only; *default 12* is the default model's version before (`models/asynclm.gguf` of c3f793c). `DATA` holds recorded calls of the Berkeley Function Calling Leaderboard as JSON lines (`lab/oracle/recordings.h`).
+`MODEL` is one of these: *default* is `models/asynclm.gguf` (version 13), *nano* is `lab/models/asynclm-nano.gguf`, which was trained on levels 1 to 5 only, *cheat-sheet* is `lab/models/asynclm-nano-cheat-sheet.gguf`, trained on level 6 only, and *default 12* is the default model's version before (`models/asynclm.gguf` of c3f793c). `DATA` holds recorded calls of the Berkeley Function Calling Leaderboard as JSON lines (`lab/oracle/recordings.h`).
 
-The real engine decodes, greedily; tools take virtual time, so the same command prints the same. *Calls* are right whose name and arguments are those of an expected call (for recorded calls: one of the accepted values); a wrong call also counts as one too many. *Runs* are right with all calls right, none before what it needs, no result used before it came, the answer right, and an end. A call that the user had withdrawn before it was made is one too many. Of a conversation the first task is run. At the levels, functions and the words of values were never seen in training; parameters are partly of common names ("path").
+The real engine decodes, greedily; tools take virtual time, so the same command prints the same.
+
+* *Calls* are right if name and arguments are those of an expected call (for recorded calls: one of the accepted values). A wrong call also counts as one too many, and so does one that the user had withdrawn before it was made.
+* *Runs* are right if all calls are, none comes before what it needs, no result is used before it came, the answer is right, and the run ends. Of a conversation the first task is run.
+* *Levels* are kinds of synthetic tasks ([tiny-model.md](tiny-model.md#the-oracle)). Their functions and the words of their values were never seen in training; some parameters have common names ("path").
 """
 LEVELS = {
     1: "level 1: one call",
@@ -163,16 +176,21 @@ def main(arguments):
               ("results used before they came", "invented"), ("interrupts forged", "forged"),
               ("calls refused", "refused"), ("wrong calls that are an earlier one once more", "repeated"),
               ("results told before all were there that were wanted together", "untimely")]
-    print("| model | runs | traps right | longest estimate first | " + " | ".join(text for text, _ in counts) + " |\n|---|---|---|---|" + "---|" * len(counts))
-    for name in names:
-        scores = [s for rows in tables.values() for n, r in rows if n == name for s in r["modes"].values()]
-        total = lambda key: sum(s[key] for s in scores)
-        print(f"| {name} | {total('runs')} | {percent(total('traps_right'), total('traps')):.1f} % | "
-              f"{percent(total('choices_right'), total('choices')):.1f} % | " + " | ".join(str(total(key)) for _, key in counts) + " |")
+    scores = [[s for rows in tables.values() for n, r in rows if n == name for s in r["modes"].values()] for name in names]
+    total = lambda key: [sum(s[key] for s in of_model) for of_model in scores]
+    shares = lambda part, whole: [f"{percent(x, y):.1f} %" for x, y in zip(total(part), total(whole))]
+    print("| | " + " | ".join(names) + " |\n|---|" + "---|" * len(names))
+    for text, values in [("runs", total("runs")), ("traps right", shares("traps_right", "traps")),
+                         ("longest estimate first", shares("choices_right", "choices")),
+                         *((text, total(key)) for text, key in counts)]:
+        print(f"| {text} | " + " | ".join(map(str, values)) + " |")
     print("\n*Results used before they came* are wrong calls of a tool that was to take a result which was not there, and lines of the answer "
           "that report on a call of which the model had not been told.")
     print("\nThe default model was taught to call in the order in which the user asks, not the longest estimate first.")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    page = io.StringIO()
+    with contextlib.redirect_stdout(page):
+        main(sys.argv[1:])
+    print(wrapped(page.getvalue()), end="")

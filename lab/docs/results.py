@@ -14,6 +14,8 @@ import pathlib
 import statistics
 import sys
 
+from wrapping import folded, wrapped
+
 FIGURES = pathlib.Path(__file__).parent / "figures"
 PICTURES = {
     "latency": "Makespan of each arm: medians, lines from the 10th to the 90th percentile; the numbers are median speed-ups over sync",
@@ -27,7 +29,7 @@ INTRO = """# Results of `asynclm-lab bench bfcl`
 
 The paper's experiments (section 6): recorded calls of the Berkeley Function Calling Leaderboard, which take the times of the data's table, in the paper's arms, in those that people use instead, and in ours. This page is written by `lab/docs/results.py`; to make it again:
 ```
-COMMANDSpython3 lab/docs/results.py RESULTS > lab/docs/results.md
+COMMANDS
 ```
 `DATA` is a folder of JSON lines as `lab/oracle/recordings.h` describes them, or `bfcl_eval/data` of the leaderboard's repository, which has the workloads parallel, multi-step and multi-turn only, no results and no times.
 
@@ -40,18 +42,18 @@ Who writes the tokens, and what they cost, is of one of three kinds, and each se
 * *Forced*: the oracle writes, a real engine computes each step and is kept to its tokens; a virtual clock moves by the time that this took.
 * *Real*: the model writes what it wants, greedily. As in the paper its prompt lists the calls, in the arm's order, each with those that it comes after (`lab/oracle/cheat_sheet.h`), or it does not (`--no-calls-in-prompt`). The clock is that of *forced*. A model makes mistakes: a run is *right* if it made each call once with a right name and right arguments, none before what it comes after, none besides, and ended by itself. Times are of right runs only, a speed-up is over the samples that are right in both arms, and how many these are stands in a table of its own.
 
-| arm | |
-|---|---|
-| `sync-stateless` | what the paper calls Sync: each result is sent with the whole prompt, as a new request, and nothing is cached |
-| `sync-stateless-docs` | the same with all that the data says of the functions in the prompt, besides the tool list |
-| `sync` | the model waits for each call; the cache is kept |
-| `sync-parallel` | calls are collected until the model stops, run together, all awaited |
-| `eager` | the same, but each call starts when its block is written: the strongest ordinary practice |
-| `async-naive`, `async-naive-cached` | async by an API: each interrupt is a new request, without and with a cache of the prompt. Simulated: no real server is asked |
-| `naive-server`, `naive-server-cached` | the same with a real `llama-server` of the same model and threads, asked over HTTP: it streams tokens, a parser reads them and starts calls, and a result ends the stream and begins a new request with the whole context. Its prompt cache is used for the first prompt only, or for all. Kind real only |
-| `async` | the paper: interrupts in the same sequence, longest estimate first |
-| `async-wall` | the same on the server's clock (below). Kind real only |
-| `async+` | futures, order, selective waits, forced tokens, drafts, results only when the model pauses; longest remaining path first |
+The arms:
+
+* `sync-stateless`: what the paper calls Sync. Each result is sent with the whole prompt, as a new request, and nothing is cached.
+* `sync-stateless-docs`: the same with all that the data says of the functions in the prompt, besides the tool list.
+* `sync`: the model waits for each call; the cache is kept.
+* `sync-parallel`: calls are collected until the model stops, run together, all awaited.
+* `eager`: the same, but each call starts when its block is written. It is the strongest ordinary practice.
+* `async-naive`, `async-naive-cached`: async by an API. Each interrupt is a new request, without and with a cache of the prompt. Simulated; no real server is asked.
+* `naive-server`, `naive-server-cached`: the same with a real `llama-server` of the same model and threads, asked over HTTP. It streams tokens, a parser reads them and starts calls, and a result ends the stream and begins a new request with the whole context. Its prompt cache is used for the first prompt only, or for all. Kind real only.
+* `async`: the paper. Interrupts in the same sequence, longest estimate first.
+* `async-wall`: the same on the server's clock (below). Kind real only.
+* `async+`: futures, order, selective waits, jump-forward, drafts, results only when the model pauses; longest remaining path first.
 
 *Clocks.* In all arms but three the tools' times are added to a clock that moves by what decoding and the session take. A server works when it wants, so its arms have the machine's clock, and their tools are timers. That clock also has what the other leaves out: the system's delays in waking up. `async-wall` is `async` on that clock: what it takes beyond `async` is what the server's arms are charged for the clock and not for being a server, so they are fairly compared with `async-wall`, and with the others as far as that is near to `async`.
 
@@ -389,14 +391,14 @@ def main(paths):
         options += " --quick" * result["quick"]
         if result.get("samples"):
             options += f" --samples {result['samples']}"
-        commands += f"./dev lab bench bfcl --data DATA {options} --json > {name}.json\n"
+        commands += folded(f"./dev lab bench bfcl --data DATA {options} --json > {name}.json") + "\n"
     for name in map(name_of, results):
         if picture(name, "latency"):
-            commands += f"for kind in '' --png; do ./dev plot {name}.json lab/docs/figures/bfcl-{name} $kind; done\n"
-    print(INTRO.replace("COMMANDS", commands).replace("RESULTS", " ".join(f"{name_of(r)}.json" for r in results)))
-    print(against_the_aims(results))
-    print(against_the_paper(results))
-    print("\n".join(section(r) for r in results), end="")
+            commands += (f"for kind in '' --png; do\n"
+                         f"  ./dev plot {name}.json lab/docs/figures/bfcl-{name} $kind\ndone\n")
+    commands += folded(f"python3 lab/docs/results.py {' '.join(f'{name_of(r)}.json' for r in results)} > lab/docs/results.md")
+    print(wrapped("\n".join([INTRO.replace("COMMANDS", commands), against_the_aims(results), against_the_paper(results),
+                             "\n".join(section(r) for r in results)])), end="")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@
 
 #include <gtest/gtest.h>
 
-#include "oracle/test_oracle.h"
 #include "oracle/sample_format.h"
+#include "oracle/test_oracle.h"
 
 namespace asynclm {
 namespace {

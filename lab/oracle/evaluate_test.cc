@@ -13,8 +13,8 @@
 #include <gtest/gtest.h>
 
 #include "fixtures/fake_engine.h"
-#include "oracle/test_oracle.h"
 #include "oracle/synthetic.h"
+#include "oracle/test_oracle.h"
 
 namespace asynclm {
 namespace {

@@ -382,7 +382,9 @@ class Reader {
 
 }  // namespace
 
-Result<std::vector<Recording>> load_recordings(const std::string& path) { return Reader(path).read(); }
+Result<std::vector<Recording>> load_recordings(const std::string& path) {
+  return Reader(path).read();
+}
 
 void keep_called_tools(TaskSequence& sequence) {
   std::erase_if(sequence.tools, [&](const ToolSpec& tool) {

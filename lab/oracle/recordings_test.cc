@@ -162,7 +162,8 @@ TEST_F(Recordings, PartsOfAnArgumentAreReadFromResults) {
 }
 
 TEST_F(Recordings, AnArgumentMayHaveAResultInItsText) {
-  const auto recordings = load_recordings(write("within.jsonl", turn("mail the hash and 5 to bob", R"([
+  const auto recordings =
+      load_recordings(write("within.jsonl", turn("mail the hash and 5 to bob", R"([
         {"name": "one", "args": {"x": "bob"}, "result": "9f3a"},
         {"name": "one", "args": {"x": "5"}, "result": "{\"size\": 77, \"to\": \"bob\"}"},
         {"name": "one", "args": {"x": "hash"}, "result": "9f3a"},

@@ -55,8 +55,9 @@ TEST_F(Upstream, AnObjectIsMadeOfFirstValues) {
       kQuestion,
       R"({"id": "parallel_0", "ground_truth": [{"geo.area": {"type": ["a"], "side": [1], "options": [{"unit": ["cm", "mm"]}]}}]})"));
   ASSERT_TRUE(recordings) << recordings.error().message;
-  EXPECT_EQ(arguments_of(recordings->front().sequence.tasks.front().calls.front())["options"].dump(),
-            R"({"unit":"cm"})");
+  EXPECT_EQ(
+      arguments_of(recordings->front().sequence.tasks.front().calls.front())["options"].dump(),
+      R"({"unit":"cm"})");
 }
 
 TEST_F(Upstream, SeveralTurns) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <asynclm/protocol.h>
-
 #include <format>
+
+#include <asynclm/protocol.h>
 
 namespace asynclm {
 

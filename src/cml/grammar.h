@@ -24,14 +24,8 @@
 
 namespace asynclm {
 
-// How calls are spelled. Spelling is canonical: no optional white space, double quotes.
-enum class CallLanguage : std::uint8_t {
-  python,  // f(a=1,b="x")
-  json,    // {"name": "f", "arguments": {"a": 1, "b": "x"}}
-};
-
+// The spelling of calls is canonical: f(a=1,b="x"), no optional white space, double quotes.
 struct GrammarOptions {
-  CallLanguage language = CallLanguage::python;
   // Arguments in the order of the schema, so that more of a call follows from what stands before
   // it. Else in any order.
   bool canonical_order = false;

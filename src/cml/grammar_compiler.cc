@@ -31,9 +31,8 @@ class GrammarCompiler {
     g_.nodes_.push_back({.kind = Kind::never});  // 0: no node
     g_.trie_.emplace_back();                     // 0: no place
     nothing_ = add({.kind = Kind::nothing});
-    const bool json = options.language == CallLanguage::json;
-    comma_ = literal(json ? ", " : ",");
-    colon_ = literal(json ? ": " : ":");
+    comma_ = literal(",");
+    colon_ = literal(":");
     quote_ = literal("\"");
     close_list_ = literal("]");
     close_dict_ = literal("}");
@@ -43,7 +42,7 @@ class GrammarCompiler {
     string_ = sequence({quote_, repeat(character_, 0, Grammar::kUnbounded), quote_});
     digits_ = digits("0123456789");
     identifier_ = identifier(static_cast<std::uint32_t>(kMaxIdentifier) - 1);
-    if (options.async_plus && !json) {  // in JSON it could not be told from a mistake
+    if (options.async_plus) {
       const Id step = choice({sequence({literal("."), identifier_}),
                               sequence({literal("["), repeat(digits_, 1, 9), close_list_})});
       const Id path = sequence({literal("$"), name(), repeat(step, 0, 32)});
@@ -53,24 +52,19 @@ class GrammarCompiler {
   }
 
   void add_tool(const ToolSpec& tool, const Json& schema) {
-    const bool json = options_.language == CallLanguage::json;
-    const Id arguments = json ? object(schema, dict_shape())
-                              : object(schema, {.open_quote = nothing_,
-                                                .close_key = literal("="),
-                                                .comma = comma_,
-                                                .close = literal(")")});
-    const Id then = json ? sequence({literal("\", \"arguments\": {"), arguments, close_dict_})
-                         : sequence({literal("("), arguments});
+    const Id arguments = object(schema, {.open_quote = nothing_,
+                                         .close_key = literal("="),
+                                         .comma = comma_,
+                                         .close = literal(")")});
+    const Id then = sequence({literal("("), arguments});
     if (then != 0) tools_.insert_or_assign(tool.name, Text{then});
   }
 
   Grammar finish() {
-    const bool json = options_.language == CallLanguage::json;
     const std::string cancel(kCancelFunction);
     // The model withdraws a call; a tool of that name stands before it.
     Id code = tools_.empty() ? Id{0} : trie(tools_);  // 0: nothing can be called
-    if (json) code = sequence({literal("{\"name\": \""), code});
-    if (options_.async_plus && !json && code != 0 && !tools_.contains(cancel)) {
+    if (options_.async_plus && code != 0 && !tools_.contains(cancel)) {
       const Id open = add({.kind = Kind::name, .min = 1});
       code = choice({code, where_named(sequence({literal(cancel + "("), open, literal(")")}), 1)});
     }
@@ -290,24 +284,10 @@ class GrammarCompiler {
 
   Id literal_of(const Json& constant) { return literal(spelled(constant)); }
 
-  std::string spelled(const Json& constant) const {
-    if (options_.language == CallLanguage::json) return dump_spaced(constant);
+  static std::string spelled(const Json& constant) {
     // As the only argument of a call, whose spelling is known.
     const std::string call = format_call("f", Json{{"x", constant}});
     return call.substr(4, call.size() - 5);
-  }
-
-  // As Python's json.dumps writes it by default.
-  static std::string dump_spaced(const Json& constant) {
-    if (!constant.is_structured()) return constant.dump();
-    std::string out = constant.is_array() ? "[" : "{";
-    bool first = true;
-    for (const auto& [key, item] : constant.items()) {
-      if (!std::exchange(first, false)) out += ", ";
-      if (constant.is_object()) out += Json(key).dump() + ": ";
-      out += dump_spaced(item);
-    }
-    return out + (constant.is_array() ? "]" : "}");
   }
 
   Id literals(const Json& constants) {

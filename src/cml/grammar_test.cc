@@ -18,8 +18,8 @@
 #include "base/test_sanitized.h"
 #include "cml/call_syntax.h"
 #include "cml/future.h"
-#include "cml/test_grammar.h"
 #include "cml/schema.h"
+#include "cml/test_grammar.h"
 #include "cml/token_mask.h"
 
 namespace asynclm {
@@ -201,21 +201,6 @@ TEST(Grammar, Values) {
       EXPECT_NE(check.f("x=" + std::string(text)), "ok") << c.schema << " " << text;
     }
   }
-}
-
-TEST(Grammar, JsonCalls) {
-  Checker check({tool("f", object(R"("x": {"type": "integer"}, "y": {"type": "array"})", R"("x")")),
-                 tool("g", object(""))},
-                {.language = CallLanguage::json});
-  EXPECT_EQ(
-      check.call(
-          R"(a[HEAD]{"name": "f", "arguments": {"x": 1, "y": [true, null, {"k": "v"}]}}[END])"),
-      "ok");
-  EXPECT_EQ(check.call(R"(a[HEAD]{"name": "g", "arguments": {}}[END])"), "ok");
-  EXPECT_EQ(check.call(R"(a[HEAD]{"name": "g", "arguments": {"x": 1}}[END])"),
-            R"(a[HEAD]{"name": "g", "arguments": {)");
-  EXPECT_EQ(check.forced("a[HEAD]{"), R"("name": ")");
-  EXPECT_EQ(check.forced(R"(a[HEAD]{"name": "g)"), R"(", "arguments": {}}[END])");
 }
 
 TEST(Grammar, AsyncPlus) {

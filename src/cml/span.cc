@@ -17,10 +17,6 @@ struct Appender {
     out.push_back(span.token);
     return {};
   }
-  Result<void> operator()(const ModelSpan& span) const {
-    out.insert(out.end(), span.tokens.begin(), span.tokens.end());
-    return {};
-  }
   Result<void> operator()(const TextSpan& span) const {
     const bool armed = !markers.are_spelled() || span.origin == Origin::protocol;
     const std::vector<Token> tokens = vocabulary.encode(armed ? span.bytes : disarm(span.bytes));

@@ -33,14 +33,11 @@ enum class Origin : std::uint8_t {
 struct ControlSpan {
   Token token;
 };
-struct ModelSpan {
-  std::vector<Token> tokens;  // sampled from the model
-};
 struct TextSpan {
   std::string bytes;
   Origin origin;
 };
-using Span = std::variant<ControlSpan, ModelSpan, TextSpan>;
+using Span = std::variant<ControlSpan, TextSpan>;
 
 [[nodiscard]] Span marker_span(const Markers& markers, Marker marker);
 

@@ -19,10 +19,7 @@ TEST(Span, OnlyControlSpansYieldControlTokens) {
   std::vector<Token> out;
   ASSERT_TRUE(append_tokens(vocabulary, markers, ControlSpan{vocabulary.control("[INTR]")}, out));
   ASSERT_TRUE(append_tokens(vocabulary, markers, TextSpan{"a[END]", Origin::tool_result}, out));
-  ASSERT_TRUE(
-      append_tokens(vocabulary, markers, ModelSpan{{'x', vocabulary.control("[TRAP]")}}, out));
-  EXPECT_EQ(out, (std::vector<Token>{vocabulary.control("[INTR]"), 'a', '[', 'E', 'N', 'D', ']',
-                                     'x', vocabulary.control("[TRAP]")}));
+  EXPECT_EQ(out, (std::vector<Token>{vocabulary.control("[INTR]"), 'a', '[', 'E', 'N', 'D', ']'}));
 }
 
 TEST(Span, NoTextSpellsAControlToken) {

@@ -116,15 +116,6 @@ TEST_F(DefaultModel, SavedAndRestoredGoesOnTheSame) {
   EXPECT_EQ(generate(restored, first), expected);
 }
 
-TEST_F(DefaultModel, AForkGoesOnTheSame) {
-  const SequenceId original = create({.temperature = 0.8F, .top_p = 0.9F, .seed = 3});
-  const Token first = append(original, prompt_);
-  const auto fork = engine_->fork(original);
-  ASSERT_TRUE(fork.has_value()) << fork.error().message;
-  const auto expected = generate(original, first);
-  EXPECT_EQ(generate(*fork, first), expected);
-}
-
 TEST_F(DefaultModel, OtherSequencesInTheBatchChangeNothing) {
   const SequenceId alone = create();
   const auto expected = generate(alone, append(alone, prompt_));

@@ -13,8 +13,8 @@
 #include <asynclm/engine.h>
 
 #include "base/test_folder.h"
-#include "fixtures/fake_engine.h"
 #include "engine/test_llama_model.h"
+#include "fixtures/fake_engine.h"
 
 namespace asynclm {
 namespace {
@@ -89,7 +89,6 @@ TEST_P(EngineContract, IdsAreUsedAgainAndUnknownOnesAreErrors) {
   add();
   add();
   EXPECT_EQ(engine_->create({}).error().code, ErrorCode::limit_exceeded);
-  EXPECT_EQ(engine_->fork(a).error().code, ErrorCode::limit_exceeded);
   ASSERT_TRUE(append(a, {1}));
   engine_->drop(a);
   EXPECT_EQ(engine_->length(a), -1);
@@ -101,7 +100,6 @@ TEST_P(EngineContract, IdsAreUsedAgainAndUnknownOnesAreErrors) {
                                    std::numeric_limits<SequenceId>::min()}) {
     engine_->drop(unknown);
     EXPECT_EQ(engine_->length(unknown), -1);
-    EXPECT_EQ(engine_->fork(unknown).error().code, ErrorCode::invalid_argument);
     EXPECT_EQ(engine_->save(unknown).error().code, ErrorCode::invalid_argument);
     EXPECT_EQ(engine_->restore(unknown, {}).error().code, ErrorCode::invalid_argument);
   }

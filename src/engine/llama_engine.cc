@@ -2,11 +2,11 @@
 // The engine on libllama. Whatever libllama answers with abort() is checked before it is called.
 //
 // KV cache: split, one part for each sequence, not unified. With two or more threads and flash
-// attention, a unified cache gave logits off by 0.004 to 0.026 when a sequence was restored, forked
-// or batched with others; split, the difference is zero, and "same tokens whatever else runs" is a
+// attention, a unified cache gave logits off by 0.004 to 0.026 when a sequence was restored or
+// batched with others; split, the difference is zero, and "same tokens whatever else runs" is a
 // promise of this library. Split also means that a sequence cannot take another one's room, and
-// that attention reads only its own cells. The price: a fork copies its cells instead of sharing
-// them (0.7 ms for 300 tokens at 3 kB each), and memory holds context_tokens for every sequence.
+// that attention reads only its own cells. The price: memory holds context_tokens for every
+// sequence.
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -141,7 +141,7 @@ Result<void> check_options(const LlamaOptions& options) {
   return {};
 }
 
-// Rolling back after an error, and forking, need a cache of single cells.
+// Rolling back after an error needs a cache of single cells.
 Result<void> check_model(const llama_model& model, const std::string& path) {
   const char* kind = nullptr;
   if (llama_model_has_encoder(&model) || !llama_model_has_decoder(&model)) kind = "an encoder";
@@ -166,7 +166,6 @@ class LlamaEngine final : public Engine {
   [[nodiscard]] const EngineInfo& info() const override { return info_; }
   [[nodiscard]] const Vocabulary& vocabulary() const override { return *vocabulary_; }
   [[nodiscard]] Result<SequenceId> create(const SamplingParams& params) override;
-  [[nodiscard]] Result<SequenceId> fork(SequenceId sequence) override;
   void drop(SequenceId sequence) override;
   [[nodiscard]] std::int32_t length(SequenceId sequence) const override {
     return table_.length(sequence);
@@ -220,7 +219,6 @@ class LlamaEngine final : public Engine {
   std::vector<std::size_t> order_;  // items by sequence id
   std::vector<std::size_t> first_;  // of each item: its first entry of `sampled`
   std::vector<Random> randoms_;     // the items' random states before the call
-  std::vector<std::byte> fork_buffer_;
 };
 
 Result<std::unique_ptr<Engine>> LlamaEngine::make(const LlamaOptions& options) {
@@ -484,35 +482,6 @@ Result<void> LlamaEngine::roll_back(std::span<const DecodeItem> items) {
                   std::format("sequence {} could not be rolled back and is now empty", id));
   }
   return result;
-}
-
-// --- Copies -----------------------------------------------------------------------------------
-
-// By way of the host's memory instead of llama_memory_seq_cp: that one copies the whole part of the
-// cache, filled or not, and only at a later call; when the source was restored to something else
-// in between, the fork held that (libllama 0.7.0: logits off by 7).
-Result<SequenceId> LlamaEngine::fork(SequenceId sequence) {
-  if (Result<void> there = table_.check(sequence); !there) return std::unexpected(there.error());
-  const Result<SequenceId> id = table_.add(table_.sampler(sequence));
-  if (!id) return id;
-  const std::int32_t tokens = table_.length(sequence);
-  if (tokens == 0) return id;
-  const std::size_t bytes = llama_state_seq_get_size(context_.get(), sequence);
-  fork_buffer_.resize(bytes);
-  auto* const data = reinterpret_cast<std::uint8_t*>(fork_buffer_.data());
-  Result<void> copied;
-  if (llama_state_seq_get_data(context_.get(), data, bytes, sequence) != bytes) {
-    copied = fail(ErrorCode::engine, "libllama cannot write out the sequence");
-  } else {
-    copied = load_state(*id, fork_buffer_, tokens);
-  }
-  if (!copied) {
-    drop(*id);
-    return fail(copied.error().code,
-                std::format("fork of sequence {}: {}", sequence, copied.error().message));
-  }
-  table_.set_length(*id, tokens);
-  return id;
 }
 
 Result<std::vector<std::byte>> LlamaEngine::save(SequenceId sequence) const {

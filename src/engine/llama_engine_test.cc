@@ -16,8 +16,8 @@
 #include <asynclm/engine.h>
 
 #include "base/test_folder.h"
-#include "fixtures/fake_engine.h"
 #include "engine/test_llama_model.h"
+#include "fixtures/fake_engine.h"
 
 namespace asynclm {
 namespace {
@@ -431,48 +431,6 @@ TEST_F(LlamaEngineTest, AStateFitsEnginesWithAsManySequences) {
       << refused.error().message;
   EXPECT_EQ(fewer->length(c), 0);
   EXPECT_EQ(generate(*fewer, c, prompt(10), 5), alone(kWarm, prompt(10), 5));
-}
-
-TEST_F(LlamaEngineTest, AForkContinuesExactlyAndAlone) {
-  const auto engine = make(options());
-  const SequenceId a = engine->create(kWarm).value();
-  const std::vector<Token> start = generate(*engine, a, prompt(50), 10);
-  const SequenceId b = engine->fork(a).value();
-  const SequenceId c = engine->fork(a).value();
-  EXPECT_EQ(engine->length(b), engine->length(a));
-  const std::vector<Token> expected = generate(*engine, a, {start.back()}, 20);
-  EXPECT_EQ(generate(*engine, b, {start.back()}, 20), expected);
-  append(*engine, a, prompt(40, 5));  // the source goes another way
-  EXPECT_EQ(generate(*engine, c, {start.back()}, 20), expected);
-}
-
-// libllama's own copy is made at the next decode; ours must not depend on what comes first.
-TEST_F(LlamaEngineTest, AForkIsCompleteAtOnce) {
-  const auto engine = make(options());
-  const SequenceId a = engine->create(kWarm).value();
-  append(*engine, a, prompt(50));
-  const std::vector<Token> more = prompt(5, 1);
-  const std::vector<std::byte> original = engine->save(a).value();
-  const std::vector<Token> expected = generate(*engine, a, more, 20);
-  ASSERT_TRUE(engine->restore(a, original).has_value());
-
-  const SequenceId b = engine->fork(a).value();
-  const std::vector<std::byte> state = engine->save(b).value();
-  engine->drop(a);
-  ASSERT_EQ(engine->create({}).value(), a);
-  append(*engine, a, prompt(80, 3));
-  EXPECT_EQ(engine->save(b).value(), state);
-  EXPECT_EQ(generate(*engine, b, more, 20), expected);
-  ASSERT_TRUE(engine->restore(a, state).has_value());
-  EXPECT_EQ(generate(*engine, a, more, 20), expected);
-}
-
-TEST_F(LlamaEngineTest, AnEmptySequenceCanBeForked) {
-  const auto engine = make(options());
-  const SequenceId a = engine->create(kWarm).value();
-  const SequenceId b = engine->fork(a).value();
-  EXPECT_EQ(engine->length(b), 0);
-  EXPECT_EQ(generate(*engine, b, prompt(10), 5), alone(kWarm, prompt(10), 5));
 }
 
 TEST_F(LlamaEngineTest, ADroppedSequenceLeavesNothingBehind) {

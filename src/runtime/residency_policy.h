@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What becomes of a trapped session's place in the engine (paper section 5.4). Pure decisions over
-// the cost model: residency.h carries them out, benches draw maps of them.
+// the cost model: the trap handler carries them out.
 #pragma once
 
 #include <cstddef>

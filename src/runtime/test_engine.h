@@ -102,7 +102,6 @@ class TestEngine final : public Engine {
     most_sequences_ = std::max(most_sequences_, sequences_.size());
     return id;
   }
-  Result<SequenceId> fork(SequenceId sequence) override { return fake_.fork(sequence); }
   void drop(SequenceId sequence) override {
     fake_.drop(sequence);
     const std::lock_guard lock(mutex_);

@@ -341,7 +341,8 @@ void TrapHandler::prefetch(Instant now) {
 
 std::optional<Instant> TrapHandler::wake_at() const {
   if (retry_at_) return retry_at_;
-  if (policy_ != ResidencyPolicy::on_demand || !waiting_.empty() || due_.empty()) return std::nullopt;
+  if (policy_ != ResidencyPolicy::on_demand || !waiting_.empty() || due_.empty())
+    return std::nullopt;
   return std::max((*due_.begin())->prefetch_due, next_prefetch_);
 }
 

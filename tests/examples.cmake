@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+# Installs BUILD into WORK/prefix, looks that nothing of the laboratory came along, then builds the
+# examples against that and runs them.
+#   cmake -D BUILD=… -D WORK=… -D SOURCE=… -D CXX=… -P examples.cmake
+function(run output)
+  execute_process(COMMAND ${ARGN} RESULT_VARIABLE status OUTPUT_VARIABLE out ERROR_VARIABLE out)
+  if(status)
+    list(JOIN ARGN " " command)
+    message(FATAL_ERROR "'${command}' failed (${status}):\n${out}")
+  endif()
+  set(${output} "${out}" PARENT_SCOPE)
+endfunction()
+
+file(REMOVE_RECURSE ${WORK})
+run(ignored ${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/prefix)
+file(GLOB_RECURSE installed RELATIVE ${WORK}/prefix ${WORK}/prefix/*)
+foreach(file IN LISTS installed)
+  if(file MATCHES "lab|nano|cheat")
+    message(FATAL_ERROR "${file} of the laboratory was installed")
+  elseif(file MATCHES "(^bin/asynclm|\\.a)$")
+    run(symbols nm -C ${WORK}/prefix/${file})
+    if(symbols MATCHES "asynclm::(bench::[A-Za-z_:]+|Oracle[^ ]*|FakeEngine|RandomModel|simulate)")
+      message(FATAL_ERROR "${file} has ${CMAKE_MATCH_0} of the laboratory")
+    endif()
+  endif()
+endforeach()
+
+run(ignored ${CMAKE_COMMAND} -G Ninja -S ${SOURCE}/examples -B ${WORK}/build -DCMAKE_PREFIX_PATH=${WORK}/prefix
+  -DCMAKE_CXX_COMPILER=${CXX} -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF)
+run(ignored ${CMAKE_COMMAND} --build ${WORK}/build)
+set(model ${WORK}/prefix/share/asynclm/asynclm.gguf)
+run(answer ${WORK}/build/first_program ${model})
+if(NOT answer MATCHES "42")
+  message(FATAL_ERROR "first_program answered: ${answer}")
+endif()
+run(answer ${WORK}/build/three_agents ${model})
+foreach(agent planner reader calculator)
+  if(NOT answer MATCHES "${agent} \\(")
+    message(FATAL_ERROR "three_agents said: ${answer}")
+  endif()
+endforeach()
+run(ignored ${WORK}/prefix/bin/asynclm --version)
+file(REMOVE_RECURSE ${WORK})
