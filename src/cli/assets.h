@@ -19,10 +19,10 @@ namespace asynclm {
     const std::filesystem::path& program, const std::filesystem::path& current_folder,
     const std::string& file, const std::string& installed);
 
-// The file of the model that is named by `given` (--model), else by $ASYNCLM_MODEL, else the default
-// model. A name of the model store (docs/models.md) is downloaded if it is not there, with the
-// progress on standard error; `stop_wanted` is asked meanwhile and may be empty. The error lists
-// where it looked.
+// The file of the model that is named by `given` (--model), else by $ASYNCLM_MODEL, else the
+// default model. A name of the model store (docs/models.md) is downloaded if it is not there, with
+// the progress on standard error; `stop_wanted` is asked meanwhile and may be empty. The error
+// lists where it looked.
 [[nodiscard]] Result<std::string> find_model(const std::optional<std::string>& given,
                                              const std::function<bool()>& stop_wanted = {});
 

@@ -30,8 +30,8 @@ namespace asynclm {
 namespace {
 
 int complain_of(std::string_view command, const Error& error) {
-  std::cerr << "asynclm models " << command << ": "
-            << printable(error.message, LineBreaks::escape) << '\n';
+  std::cerr << "asynclm models " << command << ": " << printable(error.message, LineBreaks::escape)
+            << '\n';
   return error.code == ErrorCode::invalid_argument ? kExitUsage : kExitFailed;
 }
 
@@ -134,8 +134,7 @@ struct ListCommand {
                             told ? "" : "  from " + origin));
     }
     std::cout << std::format("{}{} in {}\n", rows.empty() ? "no model" : bytes_text(sum),
-                             rows.empty() ? "" : " of models",
-                             store.options().hub_cache.string());
+                             rows.empty() ? "" : " of models", store.options().hub_cache.string());
     print_absent(store, models);
   }
 
@@ -144,8 +143,8 @@ struct ListCommand {
       if (entry.tests_only || std::ranges::contains(models, entry.name, &ListedModel::name)) {
         continue;
       }
-      print_cut(std::format("to be had: {} ({}; {})", entry.name, bytes_text(entry.size),
-                            entry.summary));
+      print_cut(
+          std::format("to be had: {} ({}; {})", entry.name, bytes_text(entry.size), entry.summary));
     }
   }
 };
@@ -236,7 +235,8 @@ struct ShowCommand {
       if (verify && should.size() == hash->size() && should != *hash) {
         return fail(ErrorCode::io,
                     std::format("{} is damaged: its SHA-256 is {}; remove it with 'asynclm models "
-                                "rm {}' and pull it again", path.string(), *hash, model.name));
+                                "rm {}' and pull it again",
+                                path.string(), *hash, model.name));
       }
       if (first.empty()) first = *hash;
       if (!verify) break;
@@ -260,8 +260,11 @@ struct ShowCommand {
   }
 
   [[nodiscard]] static Facts facts_of(const CatalogueEntry& entry) {
-    return {{"name", entry.name},   {"what", entry.summary}, {"size", entry.size},
-            {"sha256", entry.sha256}, {"from", "hf:" + entry.repo + ":" + entry.file},
+    return {{"name", entry.name},
+            {"what", entry.summary},
+            {"size", entry.size},
+            {"sha256", entry.sha256},
+            {"from", "hf:" + entry.repo + ":" + entry.file},
             {"licence", entry.licence}};
   }
 
@@ -330,8 +333,9 @@ constexpr const char* kNameHelp =
 void add_models_command(CLI::App& app, int& exit_code) {
   CLI::App* models = app.add_subcommand("models", "Download, list, show and remove models");
   models->require_subcommand(1);
-  models->footer("Models are kept in the cache of the Hugging Face hub, where other programs find "
-                 "them; docs/models.md has names, variables and mirrors.");
+  models->footer(
+      "Models are kept in the cache of the Hugging Face hub, where other programs find "
+      "them; docs/models.md has names, variables and mirrors.");
 
   CLI::App* pull = models->add_subcommand("pull", "Download a model, or what of it is missing");
   const auto puller = std::make_shared<PullCommand>();

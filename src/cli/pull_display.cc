@@ -57,9 +57,9 @@ std::vector<std::string> pull_facts(const PullProgress& progress) {
     facts.push_back(stage_text(progress.stage));
     return facts;
   }
-  facts.push_back(total_known ? std::format("{} of {}", bytes_text(progress.done),
-                                            bytes_text(progress.total))
-                              : bytes_text(progress.done));
+  facts.push_back(
+      total_known ? std::format("{} of {}", bytes_text(progress.done), bytes_text(progress.total))
+                  : bytes_text(progress.done));
   if (progress.bytes_per_second > 0) {
     facts.push_back(bytes_text(static_cast<std::uint64_t>(progress.bytes_per_second)) + "/s");
     if (total_known) facts.push_back(time_left(progress));
@@ -71,8 +71,7 @@ std::vector<std::string> pull_facts(const PullProgress& progress) {
 std::string bar(const PullProgress& progress, int columns) {
   const double share = static_cast<double>(progress.done) / static_cast<double>(progress.total);
   const auto width = static_cast<std::size_t>(columns - 2);
-  const auto full =
-      std::min(width, static_cast<std::size_t>(share * static_cast<double>(width)));
+  const auto full = std::min(width, static_cast<std::size_t>(share * static_cast<double>(width)));
   return "[" + std::string(full, '#') + std::string(width - full, '.') + "]";
 }
 
@@ -132,9 +131,10 @@ void PullDisplay::say_now_and_then(const PullProgress& progress) {
   said_ = now;
   constexpr int kWide = 200;
   if (begun_) {
-    PullProgress plain = progress;
     std::string facts;
-    for (const std::string& fact : pull_facts(plain)) facts += (facts.empty() ? "" : ", ") + fact;
+    for (const std::string& fact : pull_facts(progress)) {
+      facts += (facts.empty() ? "" : ", ") + fact.substr(fact.find_first_not_of(' '));
+    }
     std::cerr << cut_to_columns(name_ + ": " + facts, kWide) << '\n';
     return;
   }

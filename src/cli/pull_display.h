@@ -36,7 +36,7 @@ class PullDisplay {
   PullEvents events_;
   bool live_;
   bool drawn_ = false;
-  std::string line_;  // that is drawn
+  std::string line_;    // that is drawn
   bool begun_ = false;  // the first plain line is out
   std::chrono::steady_clock::time_point said_{};
 };

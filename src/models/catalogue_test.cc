@@ -48,7 +48,8 @@ TEST(Catalogue, NamesOfParts) {
   EXPECT_EQ(mirror.requirement(0), "p-part1==1.2");
   EXPECT_EQ(mirror.requirement(21), "p-part22==1.2");
   EXPECT_EQ(mirror.member_of(8), "data/part09.bin");
-  const PackageMirror from_zero{.package = "p", .version = "1", .member = "x.##", .first_member = 0};
+  const PackageMirror from_zero{
+      .package = "p", .version = "1", .member = "x.##", .first_member = 0};
   EXPECT_EQ(from_zero.member_of(0), "x.00");
 }
 
@@ -57,7 +58,8 @@ TEST(Catalogue, AFileOfOnesOwnComesFirst) {
   const std::string hash(64, 'a');
   Catalogue catalogue = Catalogue::builtin();
   const std::string text = R"({"models": [{"name": "qwen2.5-coder-1.5b", "repo": "o/r",
-      "file": "x.gguf", "size": 3, "sha256": ")" + hash + R"("}]})";
+      "file": "x.gguf", "size": 3, "sha256": ")" +
+                           hash + R"("}]})";
   ASSERT_TRUE(catalogue.add_file(folder.write("catalogue.json", text)));
   EXPECT_EQ(catalogue.find(kDefaultModelName)->repo, "o/r");
   EXPECT_EQ(catalogue.find_hash(hash)->size, 3U);

@@ -114,9 +114,9 @@ class Child {
       on_tick();
     }
     read();
-    return ChildEnd{.exit_code = WIFEXITED(status_) ? WEXITSTATUS(status_)
-                                                    : 128 + WTERMSIG(status_),
-                    .output = std::move(text_)};
+    return ChildEnd{
+        .exit_code = WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_),
+        .output = std::move(text_)};
   }
 
  private:

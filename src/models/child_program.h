@@ -20,13 +20,13 @@ struct ChildProgram {
 };
 
 struct ChildEnd {
-  int exit_code = 0;   // as a shell has it: 128 and the signal
+  int exit_code = 0;        // as a shell has it: 128 and the signal
   std::string output = {};  // the end of what it wrote, both streams
 };
 
-// Runs it to its end, without a shell and without input. `on_tick` is called every PullWatch::kTick.
-// Where the pull is stopped, or this process dies, the program is ended too. Errors: not_found (no
-// such program), stopped.
+// Runs it to its end, without a shell and without input. `on_tick` is called every
+// PullWatch::kTick. Where the pull is stopped, or this process dies, the program is ended too.
+// Errors: not_found (no such program), stopped.
 [[nodiscard]] Result<ChildEnd> run_child(const ChildProgram& program, PullWatch& watch,
                                          const std::function<void()>& on_tick);
 

@@ -35,8 +35,8 @@ ContentRange read_content_range(std::string_view text) {
 
 class Downloader {
  public:
-  Downloader(HttpClient& client, const Download& what, PartialFile& file,
-             const RetryPolicy& policy, PullWatch& watch)
+  Downloader(HttpClient& client, const Download& what, PartialFile& file, const RetryPolicy& policy,
+             PullWatch& watch)
       : client_(client),
         what_(what),
         file_(file),
@@ -89,7 +89,8 @@ class Downloader {
       const ContentRange range = read_content_range(reply.header("content-range"));
       if (range.from != file_.size()) {
         return fail(ErrorCode::io, std::format("{}: the server sends another part of the file than "
-                                               "was asked for", what_.name));
+                                               "was asked for",
+                                               what_.name));
       }
       total = range.total;
     } else if (file_.size() > 0) {

@@ -50,9 +50,8 @@ Result<std::vector<RepoFile>> with_its_parts(const std::vector<RepoFile>& files,
   for (int number = 1; number <= split->count; ++number) {
     const auto found = std::ranges::find(files, split->file(number), &RepoFile::path);
     if (found == files.end()) {
-      return fail(ErrorCode::not_found,
-                  std::format("{} is missing: the model has {} files", split->file(number),
-                              split->count));
+      return fail(ErrorCode::not_found, std::format("{} is missing: the model has {} files",
+                                                    split->file(number), split->count));
     }
     out.push_back(*found);
   }

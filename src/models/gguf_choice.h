@@ -13,9 +13,9 @@
 namespace asynclm {
 
 struct RepoFile {
-  std::string path = {};         // in the repository
+  std::string path = {};  // in the repository
   std::uint64_t size = 0;
-  std::string sha256 = {};       // empty: not known
+  std::string sha256 = {};  // empty: not known
 };
 
 // "model-00002-of-00003.gguf": prefix "model", 2, 3.

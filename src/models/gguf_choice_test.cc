@@ -11,8 +11,8 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-std::vector<std::string> choose(const std::vector<std::string>& paths, const std::string& quant = "",
-                                const std::string& file = "") {
+std::vector<std::string> choose(const std::vector<std::string>& paths,
+                                const std::string& quant = "", const std::string& file = "") {
   std::vector<RepoFile> files;
   for (const std::string& path : paths) files.push_back({.path = path});
   const auto chosen = choose_gguf(files, quant, file);
@@ -37,7 +37,8 @@ TEST(GgufChoice, QuantisationsAreWholeWords) {
 }
 
 TEST(GgufChoice, WithoutAWishTheUsualOnes) {
-  EXPECT_THAT(choose({"a-Q2_K.gguf", "a-Q8_0.gguf", "a-q4_k_m.gguf"}), ElementsAre("a-q4_k_m.gguf"));
+  EXPECT_THAT(choose({"a-Q2_K.gguf", "a-Q8_0.gguf", "a-q4_k_m.gguf"}),
+              ElementsAre("a-q4_k_m.gguf"));
   EXPECT_THAT(choose({"a-Q2_K.gguf", "a-Q8_0.gguf"}), ElementsAre("a-Q8_0.gguf"));
   EXPECT_THAT(choose({"README.md", "b.gguf", "a.gguf"}), ElementsAre("a.gguf"));
   EXPECT_THAT(choose({"mmproj-Q4_K_M.gguf", "imatrix-Q8_0.gguf", "z.gguf"}), ElementsAre("z.gguf"));
@@ -45,7 +46,8 @@ TEST(GgufChoice, WithoutAWishTheUsualOnes) {
 }
 
 TEST(GgufChoice, SplitModelsAreWhole) {
-  const std::vector<std::string> split = {"m-Q8_0-00002-of-00002.gguf", "m-Q8_0-00001-of-00002.gguf"};
+  const std::vector<std::string> split = {"m-Q8_0-00002-of-00002.gguf",
+                                          "m-Q8_0-00001-of-00002.gguf"};
   EXPECT_THAT(choose(split), ElementsAre(split[1], split[0]));
   EXPECT_THAT(choose(split, "", split[0]), ElementsAre(split[1], split[0]));
   EXPECT_THAT(choose({split[1]}), ElementsAre(HasSubstr(split[0] + " is missing")));
@@ -58,8 +60,9 @@ TEST(GgufChoice, SplitNames) {
   EXPECT_EQ(split->number, 2);
   EXPECT_EQ(split->count, 10);
   EXPECT_EQ(split->file(10), "a/b-00010-of-00010.gguf");
-  for (const char* name : {"b.gguf", "-00001-of-00002.gguf", "b-00003-of-00002.gguf",
-                           "b-00000-of-00002.gguf", "b-0001-of-00002.gguf", "b-00001-of-00002.bin"}) {
+  for (const char* name :
+       {"b.gguf", "-00001-of-00002.gguf", "b-00003-of-00002.gguf", "b-00000-of-00002.gguf",
+        "b-0001-of-00002.gguf", "b-00001-of-00002.bin"}) {
     EXPECT_FALSE(parse_split_name(name)) << name;
   }
 }

@@ -17,8 +17,21 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "GGUF files are read as they lie there");
 
-enum class GgufType : std::uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64,
-                                      i64, f64 };
+enum class GgufType : std::uint32_t {
+  u8,
+  i8,
+  u16,
+  i16,
+  u32,
+  i32,
+  f32,
+  boolean,
+  string,
+  array,
+  u64,
+  i64,
+  f64
+};
 
 // Bytes of a value of fixed size; 0: string, array, or unknown.
 std::uint64_t size_of_type(GgufType type) {

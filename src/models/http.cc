@@ -67,9 +67,9 @@ Result<Url> read_url(const std::string& base, const std::string& text) {
     return fail(ErrorCode::invalid_argument, "a URL with a user name or password is not supported");
   }
   if (url.scheme != "https" && !(url.scheme == "http" && is_loopback(url.host))) {
-    return fail(ErrorCode::invalid_argument,
-                std::format("'{}': only https is supported (http for this machine's own servers)",
-                            text));
+    return fail(
+        ErrorCode::invalid_argument,
+        std::format("'{}': only https is supported (http for this machine's own servers)", text));
   }
   return url;
 }

@@ -35,9 +35,9 @@ struct Url {
 
 struct HttpReply {
   int status = 0;
-  std::string url = {};                                            // that answered, after redirects
+  std::string url = {};                                           // that answered, after redirects
   std::vector<std::pair<std::string, std::string>> headers = {};  // names in lower case
-  std::string error_body = {};                                     // of status 400 and above, its start
+  std::string error_body = {};  // of status 400 and above, its start
 
   // Empty where there is no such header.
   [[nodiscard]] std::string_view header(std::string_view name) const;
@@ -54,7 +54,7 @@ struct HttpRequest {
   std::string url = {};
   bool head = false;
   std::vector<std::string> headers = {};  // "Name: value"
-  std::string token = {};                 // a bearer token; goes to the origin of `url` and nowhere else
+  std::string token = {};  // a bearer token; goes to the origin of `url` and nowhere else
   // same_origin: a redirect to elsewhere is the reply.
   Redirects redirects = Redirects::all;
   // Before the body of a good reply. An error ends the request.

@@ -80,7 +80,8 @@ Result<void> read_page(const std::string& text, const std::string& url,
   const json page = json::parse(text, nullptr, false);
   if (!page.is_array()) {
     return fail(ErrorCode::io, std::format("{} does not answer as a Hugging Face hub does; check "
-                                           "HF_ENDPOINT", host_of(url)));
+                                           "HF_ENDPOINT",
+                                           host_of(url)));
   }
   for (const json& entry : page) {
     if (auto file = read_file_entry(entry)) files.push_back(std::move(*file));
@@ -106,26 +107,29 @@ std::string HubApi::file_url(const std::string& repo, const std::string& revisio
 Result<std::vector<RepoFile>> HubApi::files(const std::string& repo, const std::string& revision,
                                             PullWatch& watch) const {
   std::vector<RepoFile> out;
-  std::string url = std::format("{}/api/models/{}/tree/{}?recursive=1", endpoint_, repo,
-                                url_escape(revision));
+  std::string url =
+      std::format("{}/api/models/{}/tree/{}?recursive=1", endpoint_, repo, url_escape(revision));
   for (int page = 0; page < kMaxPages && !url.empty(); ++page) {
     std::string text;
     HttpRequest request{.url = url, .headers = {"Accept: application/json"}, .token = token_};
-    request.on_reply = [&](const HttpReply&) -> Result<void> { return text.clear(), Result<void>(); };
+    request.on_reply = [&](const HttpReply&) -> Result<void> {
+      return text.clear(), Result<void>();
+    };
     request.on_body = [&](std::string_view bytes) -> Result<void> {
       text += bytes;
       if (text.size() <= kMaxPageBytes) return {};
       return fail(ErrorCode::limit_exceeded, host_of(url) + " sends an endless list of files");
     };
-    const auto reply = send_with_retries(
-        client_, request, policy_, watch,
-        [&](const HttpReply& bad) { return explain(bad, repo, revision, ""); });
+    const auto reply =
+        send_with_retries(client_, request, policy_, watch,
+                          [&](const HttpReply& bad) { return explain(bad, repo, revision, ""); });
     if (!reply) return std::unexpected(reply.error());
     if (auto read = read_page(text, url, out); !read) return std::unexpected(read.error());
     url = next_page(reply->header("link"));
     // The token must not follow to where a server sends us.
     if (!url.empty() && origin_of(url) != origin_of(endpoint_)) {
-      return fail(ErrorCode::io, host_of(endpoint_) + " continues its list of files on another host");
+      return fail(ErrorCode::io,
+                  host_of(endpoint_) + " continues its list of files on another host");
     }
   }
   return out;
@@ -141,10 +145,9 @@ Result<HubFile> HubApi::file(const std::string& repo, const std::string& revisio
                             .redirects = HttpRequest::Redirects::same_origin,
                             .on_reply = {},
                             .on_body = {}};
-  const auto reply =
-      send_with_retries(client_, request, policy_, watch, [&](const HttpReply& bad) {
-        return explain(bad, repo, revision, file);
-      });
+  const auto reply = send_with_retries(client_, request, policy_, watch, [&](const HttpReply& bad) {
+    return explain(bad, repo, revision, file);
+  });
   if (!reply) return std::unexpected(reply.error());
   HubFile out{.commit = std::string(reply->header("x-repo-commit"))};
   const std::string_view linked = reply->header("x-linked-etag");
@@ -155,7 +158,8 @@ Result<HubFile> HubApi::file(const std::string& repo, const std::string& revisio
   if (!is_commit(out.commit) || etag.empty() || !size) {
     return fail(ErrorCode::io,
                 std::format("{} does not answer as a Hugging Face hub does (no commit, ETag or "
-                            "size of {}); check HF_ENDPOINT", host_of(endpoint_), file));
+                            "size of {}); check HF_ENDPOINT",
+                            host_of(endpoint_), file));
   }
   out.etag = etag_name(etag);
   out.size = *size;
@@ -183,10 +187,12 @@ Error HubApi::explain(const HttpReply& reply, const std::string& repo, const std
   if (why == "RepoNotFound" || refused) {
     return {ErrorCode::not_found,
             std::format("{} does not exist on {}, or is private or gated (status {}): check the "
-                        "name, or {}", repo, host, reply.status, token_advice())};
+                        "name, or {}",
+                        repo, host, reply.status, token_advice())};
   }
   if (why == "RevisionNotFound") {
-    return {ErrorCode::not_found, std::format("{} has no revision '{}'; see {}", repo, revision, page)};
+    return {ErrorCode::not_found,
+            std::format("{} has no revision '{}'; see {}", repo, revision, page)};
   }
   if (reply.status == kNotFound) {
     return {ErrorCode::not_found, std::format("{} does not exist on {}; see {}", what, host, page)};

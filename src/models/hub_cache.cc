@@ -208,8 +208,10 @@ Result<void> CachedRepo::set_ref(const std::string& revision, const std::string&
   if (error) return cache_failed(ref.parent_path(), "the folder cannot be made", error);
   if (auto written = replace_file(ref.string(), commit); !written) return written;
   // Others of the machine may share the cache.
-  fs::permissions(ref, fs::perms::owner_write | fs::perms::owner_read | fs::perms::group_read |
-                           fs::perms::others_read, error);
+  fs::permissions(ref,
+                  fs::perms::owner_write | fs::perms::owner_read | fs::perms::group_read |
+                      fs::perms::others_read,
+                  error);
   return {};
 }
 
@@ -258,14 +260,15 @@ Result<std::uint64_t> CachedRepo::remove_part(const CachedPart& part) const {
 void CachedRepo::remove_if_empty() const {
   std::error_code error;
   std::vector<fs::path> folders;
-  for (fs::recursive_directory_iterator it(folder_ / "snapshots", error), end;
-       !error && it != end; it.increment(error)) {
+  for (fs::recursive_directory_iterator it(folder_ / "snapshots", error), end; !error && it != end;
+       it.increment(error)) {
     std::error_code ignored;
     if (fs::is_directory(it->symlink_status(ignored))) folders.push_back(it->path());
   }
   // The deepest first; a folder that is not empty stays.
   for (const fs::path& folder : folders | std::views::reverse) fs::remove(folder, error);
-  if (!files_below(folder_ / "snapshots").empty() || !files_below(folder_ / "blobs").empty()) return;
+  if (!files_below(folder_ / "snapshots").empty() || !files_below(folder_ / "blobs").empty())
+    return;
   fs::remove_all(folder_, error);
   fs::remove_all(root_ / ".locks" / name_, error);
 }

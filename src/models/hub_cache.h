@@ -21,9 +21,9 @@ namespace asynclm {
 
 // A GGUF file of a snapshot.
 struct CachedFile {
-  std::string path = {};                  // in the repository
-  std::filesystem::path place = {};       // in the snapshot
-  std::filesystem::path blob = {};        // where its bytes are; `place` on file systems without links
+  std::string path = {};             // in the repository
+  std::filesystem::path place = {};  // in the snapshot
+  std::filesystem::path blob = {};   // where its bytes are; `place` on file systems without links
   std::uint64_t size = 0;
   std::string commit = {};
   // What the blob's name says; empty: it says nothing.

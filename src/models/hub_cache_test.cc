@@ -39,8 +39,8 @@ TEST_F(HubCacheTest, Layout) {
   EXPECT_EQ(repo_.partial("e"), folder_.file("models--o--r/blobs/e.incomplete"));
   EXPECT_EQ(repo_.lock("e"), folder_.file(".locks/models--o--r/e.lock"));
   add(kFirst, "sub/x.gguf", "e");
-  EXPECT_EQ(std::filesystem::read_symlink(folder_.file("models--o--r/snapshots/" + kFirst +
-                                                       "/sub/x.gguf")),
+  EXPECT_EQ(std::filesystem::read_symlink(
+                folder_.file("models--o--r/snapshots/" + kFirst + "/sub/x.gguf")),
             "../../../blobs/e");
   ASSERT_TRUE(repo_.set_ref("main", kFirst, true));
   EXPECT_THAT(cache_.repos(), ElementsAre("o/r"));

@@ -54,9 +54,9 @@ ModelFile as_model(const std::vector<CachedFile>& files) {
 }
 
 std::unexpected<Error> not_here(std::string_view name) {
-  return fail(ErrorCode::not_found,
-              std::format("{} is not on this machine; 'asynclm models pull {}' downloads it", name,
-                          name));
+  return fail(
+      ErrorCode::not_found,
+      std::format("{} is not on this machine; 'asynclm models pull {}' downloads it", name, name));
 }
 
 }  // namespace
@@ -108,7 +108,10 @@ Result<ModelFile> LocalModels::find(const CatalogueName& name) const {
   ModelFile model = as_model(files);
   model.sha256 = name.entry->sha256;
   model.name = name.entry->name;
-  model.origin = std::format("hf:{}, commit {}", name.entry->repo, files.front().commit);
+  model.origin = "hf:" + name.entry->repo;
+  // A mirror does not say which commit it has; the snapshot then has a part of the hash as name.
+  const std::string& commit = files.front().commit;
+  if (!name.entry->sha256.starts_with(commit)) model.origin += ", commit " + commit;
   model.licence = name.entry->licence;
   return model;
 }

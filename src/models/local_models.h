@@ -19,11 +19,11 @@ namespace asynclm {
 struct ModelFile {
   // More than one of a split model, in order. The first one is what libllama opens.
   std::vector<std::filesystem::path> paths = {};
-  std::uint64_t size = 0;  // of all
-  std::string sha256 = {};      // of the first; empty: not known without reading it
-  std::string name = {};        // a name that finds it again
-  std::string origin = {};      // "hf:ORG/REPO, commit 0123abc", a URL, "a file"
-  std::string licence = {};     // empty: not known
+  std::uint64_t size = 0;    // of all
+  std::string sha256 = {};   // of the first; empty: not known without reading it
+  std::string name = {};     // a name that finds it again
+  std::string origin = {};   // "hf:ORG/REPO, commit 0123abc", a URL, "a file"
+  std::string licence = {};  // empty: not known
 
   [[nodiscard]] std::string path() const { return paths.empty() ? "" : paths.front().string(); }
 };

@@ -46,8 +46,8 @@ std::string unescape(std::string_view text) {
   };
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    const bool escape = text[i] == '%' && i + 2 < text.size() && digit(text[i + 1]) >= 0 &&
-                        digit(text[i + 2]) >= 0;
+    const bool escape =
+        text[i] == '%' && i + 2 < text.size() && digit(text[i + 1]) >= 0 && digit(text[i + 2]) >= 0;
     if (!escape) {
       out += text[i];
       continue;
@@ -89,7 +89,8 @@ Result<ModelName> parse_hub_name(std::string_view text, std::string_view rest) {
   } else if (!choice.empty()) {
     if (!is_word(choice, "_-.")) {
       return bad_name(text, std::format("'{}' is neither a quantisation such as Q4_K_M nor a file "
-                                        "that ends in .gguf", choice));
+                                        "that ends in .gguf",
+                                        choice));
     }
     name.quant = choice;
   }

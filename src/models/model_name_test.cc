@@ -52,11 +52,27 @@ TEST(ModelNames, AreWrittenAsTheyAreRead) {
 }
 
 TEST(ModelNames, WhatCouldLeaveAFolderIsNoName) {
-  for (const char* text :
-       {"hf:", "hf:o", "hf:/r", "hf:o/", "hf:../r", "hf:o/..", "hf:.o/r", "hf:-o/r", "hf:o--p/r",
-        "hf:o/r/s", "hf:o/r:", "hf:o/r:../x.gguf", "hf:o/r:/x.gguf", "hf:o/r:a//x.gguf",
-        "hf:o/r:a\\x.gguf", "hf:o/r:\x1b.gguf", "hf:o/r@", "hf:o/r@../x", "hf:o/r@-x", "hf:o r/s",
-        "hf:o/r:Q4/0"}) {
+  for (const char* text : {"hf:",
+                           "hf:o",
+                           "hf:/r",
+                           "hf:o/",
+                           "hf:../r",
+                           "hf:o/..",
+                           "hf:.o/r",
+                           "hf:-o/r",
+                           "hf:o--p/r",
+                           "hf:o/r/s",
+                           "hf:o/r:",
+                           "hf:o/r:../x.gguf",
+                           "hf:o/r:/x.gguf",
+                           "hf:o/r:a//x.gguf",
+                           "hf:o/r:a\\x.gguf",
+                           "hf:o/r:\x1b.gguf",
+                           "hf:o/r@",
+                           "hf:o/r@../x",
+                           "hf:o/r@-x",
+                           "hf:o r/s",
+                           "hf:o/r:Q4/0"}) {
     const auto name = parse(text);
     ASSERT_FALSE(name) << text;
     EXPECT_EQ(name.error().code, ErrorCode::invalid_argument);
@@ -80,9 +96,10 @@ TEST(ModelNames, OtherUrls) {
   EXPECT_EQ(parsed<UrlName>("https://example.org/a/b%20c.gguf").file, "b c.gguf");
   EXPECT_EQ(parsed<UrlName>("http://localhost:80/x.gguf").file, "x.gguf");
   EXPECT_EQ(parsed<UrlName>("http://[::1]:81/x.gguf").file, "x.gguf");
-  for (const char* url : {"http://example.org/x.gguf", "https://example.org/", "https://e.org/x.bin",
-                          "https://user@example.org/x.gguf", "https://", "http://127.evil.org/x.gguf",
-                          "https://example.org/..%2fx.gguf/", "https://example.org/a%5Cx.gguf"}) {
+  for (const char* url :
+       {"http://example.org/x.gguf", "https://example.org/", "https://e.org/x.bin",
+        "https://user@example.org/x.gguf", "https://", "http://127.evil.org/x.gguf",
+        "https://example.org/..%2fx.gguf/", "https://example.org/a%5Cx.gguf"}) {
     EXPECT_FALSE(parse(url)) << url;
   }
 }

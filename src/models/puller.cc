@@ -99,7 +99,8 @@ Result<void> Puller::fill_and_check(const CachedRepo& repo, const Wanted& wanted
     if (!resumed) {
       return fail(ErrorCode::io,
                   std::format("{}: wrong hash: its SHA-256 should be {}, but is {}. The file is "
-                              "not kept", wanted.name, wanted.sha256, *hash));
+                              "not kept",
+                              wanted.name, wanted.sha256, *hash));
     }
     // What was here may be what is wrong: one more try, with nothing here.
     watch_.note(wanted.name + ": the part that was here was damaged; downloading it anew");
@@ -109,15 +110,14 @@ Result<void> Puller::fill_and_check(const CachedRepo& repo, const Wanted& wanted
 Puller::Fill Puller::from_hub(const std::string& repo, const std::string& commit,
                               const std::string& file, const Wanted& wanted) {
   return [=, this](PartialFile& partial) {
-    const Download what{.name = wanted.name,
-                        .url = hub_.file_url(repo, commit, file),
-                        .token = hub_.token(),
-                        .size = wanted.size,
-                        // The name of the part is the tag: of another file there is another part.
-                        .etag = "",
-                        .explain = [&](const HttpReply& reply) {
-                          return hub_.explain(reply, repo, commit, file);
-                        }};
+    const Download what{
+        .name = wanted.name,
+        .url = hub_.file_url(repo, commit, file),
+        .token = hub_.token(),
+        .size = wanted.size,
+        // The name of the part is the tag: of another file there is another part.
+        .etag = "",
+        .explain = [&](const HttpReply& reply) { return hub_.explain(reply, repo, commit, file); }};
     return download(client_, what, partial, retries_, watch_);
   };
 }
@@ -172,8 +172,7 @@ Result<void> Puller::pull(const HubName& name) {
   for (std::size_t i = 0; i < infos.size(); ++i) {
     const HubFile& info = infos[i];
     const std::string& file = (*files)[i];
-    const Wanted wanted{
-        .name = file, .etag = info.etag, .size = info.size, .sha256 = info.sha256};
+    const Wanted wanted{.name = file, .etag = info.etag, .size = info.size, .sha256 = info.sha256};
     watch_.begin_file(file, before, total);
     auto got = obtain(repo, wanted, from_hub(name.repo, info.commit, file, wanted));
     if (!got) return got;
@@ -222,12 +221,14 @@ Result<void> Puller::pull_from_hub(const CatalogueEntry& entry, const CachedRepo
   const auto info = hub_.file(entry.repo, entry.revision, entry.file, watch_);
   if (!info) return std::unexpected(info.error());
   if (info->size != entry.size) {
-    return fail(ErrorCode::io, std::format("{}: wrong size: the catalogue says {} bytes, the hub {}",
-                                           entry.file, entry.size, info->size));
+    return fail(ErrorCode::io,
+                std::format("{}: wrong size: the catalogue says {} bytes, the hub {}", entry.file,
+                            entry.size, info->size));
   }
   if (!info->sha256.empty() && info->sha256 != entry.sha256) {
     return fail(ErrorCode::io, std::format("{}: wrong hash: the hub has another file than the "
-                                           "catalogue names", entry.file));
+                                           "catalogue names",
+                                           entry.file));
   }
   if (auto room = check_room_for(repo, {*info}); !room) return room;
   const Wanted wanted{
@@ -285,8 +286,8 @@ Result<void> Puller::pull(const UrlName& name) {
   auto got = obtain(repo, {.name = name.file, .etag = id, .sha256 = ""},
                     [&](PartialFile& partial) -> Result<void> {
                       if (what.size && *what.size > partial.size()) {
-                        auto room = check_room(partial.path().parent_path(),
-                                               *what.size - partial.size());
+                        auto room =
+                            check_room(partial.path().parent_path(), *what.size - partial.size());
                         if (!room) return room;
                       }
                       return download(client_, what, partial, retries_, watch_);

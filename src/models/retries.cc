@@ -9,8 +9,7 @@ namespace asynclm {
 Result<void> Retries::after(const HttpError& error) {
   using Fault = HttpError::Fault;
   const bool final = error.fault != Fault::unreachable && error.fault != Fault::broken;
-  const int tries =
-      error.fault == Fault::unreachable ? policy_.unreachable_tries : policy_.tries;
+  const int tries = error.fault == Fault::unreachable ? policy_.unreachable_tries : policy_.tries;
   if (final || ++failures_ >= tries) return std::unexpected(error.error);
   return pause(error.error.message, std::nullopt);
 }

@@ -16,8 +16,8 @@
 namespace asynclm {
 
 struct RetryPolicy {
-  int tries = 6;              // without a byte gained in between
-  int unreachable_tries = 3;  // of hosts to which no connection is made
+  int tries = 6;                               // without a byte gained in between
+  int unreachable_tries = 3;                   // of hosts to which no connection is made
   std::chrono::milliseconds first_pause{500};  // doubled each time
   std::chrono::milliseconds longest_pause{8000};
   std::chrono::seconds longest_retry_after{120};  // a server that asks for more is not waited for

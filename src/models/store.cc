@@ -61,8 +61,8 @@ struct Store::Impl {
     // The parts of other things than models are not ours.
     const bool has_models = !out.empty() && out.back().origin == "hf:" + name;
     for (const CachedPart& part : repo.parts()) {
-      if (!has_models && catalogue.find_hash(part.etag) == nullptr &&
-          !name.contains("GGUF") && !name.contains("gguf")) {
+      if (!has_models && catalogue.find_hash(part.etag) == nullptr && !name.contains("GGUF") &&
+          !name.contains("gguf")) {
         continue;
       }
       out.push_back(listed_part(name, part));
@@ -164,7 +164,8 @@ Result<ModelFile> Store::pull(const std::string& name, const PullEvents& events)
     if (here) return here;
     return fail(ErrorCode::not_found,
                 std::format("{} is not on this machine, and nothing is downloaded offline "
-                            "(--offline, HF_HUB_OFFLINE)", name));
+                            "(--offline, HF_HUB_OFFLINE)",
+                            name));
   }
   Puller puller(impl_->options, impl_->local, events);
   Result<void> pulled;

@@ -101,8 +101,7 @@ StoreOptions store_options(const std::function<const char*(const char*)>& variab
   while (options.endpoint.ends_with('/')) options.endpoint.pop_back();
   options.token = read_token(variables, hub_home);
   options.offline = variables.is_true({"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"});
-  options.ca_bundle =
-      variables.first({"CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"});
+  options.ca_bundle = variables.first({"CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"});
   options.catalogue_file = variables.first({"ASYNCLM_CATALOGUE"});
   return options;
 }

@@ -17,7 +17,7 @@ struct StoreOptions {
   std::string endpoint{kOfficialHub};
   std::string token = {};  // empty: none
   bool offline = false;
-  std::string ca_bundle = {};  // empty: the system's
+  std::string ca_bundle = {};       // empty: the system's
   std::string catalogue_file = {};  // empty: the built-in entries alone
   RetryPolicy retries;
   std::chrono::milliseconds connect_timeout{10'000};

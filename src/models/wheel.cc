@@ -38,7 +38,8 @@ class WheelReader {
       const char* name = archive_entry_pathname(entry);
       if (name == nullptr || !std::string_view(name).ends_with(wanted)) continue;
       if (archive_entry_filetype(entry) != AE_IFREG) continue;
-      const auto has = static_cast<std::uint64_t>(std::max<la_int64_t>(archive_entry_size(entry), 0));
+      const auto has =
+          static_cast<std::uint64_t>(std::max<la_int64_t>(archive_entry_size(entry), 0));
       if (has == size) return {};
       return failed(std::format("its {} has {} bytes instead of {}", member, has, size));
     }
