@@ -95,7 +95,7 @@ std::string pull_line(const PullProgress& progress, const std::string& name, int
   return cut_to_columns(line, columns);
 }
 
-PullDisplay::PullDisplay(std::string name, std::function<bool()> stop_wanted)
+PullDisplay::PullDisplay(const std::string& name, std::function<bool()> stop_wanted)
     : name_(printable(name, LineBreaks::escape)),
       stop_wanted_(std::move(stop_wanted)),
       live_(stderr_is_live_terminal()) {

@@ -18,7 +18,7 @@ namespace asynclm {
 class PullDisplay {
  public:
   // `stop_wanted` is asked while the pull goes on: true stops it. It may be empty.
-  PullDisplay(std::string name, std::function<bool()> stop_wanted);
+  PullDisplay(const std::string& name, std::function<bool()> stop_wanted);
   ~PullDisplay() { clear(); }
   PullDisplay(const PullDisplay&) = delete;
   PullDisplay& operator=(const PullDisplay&) = delete;

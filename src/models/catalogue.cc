@@ -88,7 +88,7 @@ class FieldReader {
  public:
   explicit FieldReader(const json& object) : object_(object) {}
 
-  std::string text(const char* key, std::optional<std::string> absent = {}) {
+  std::string text(const char* key, const std::optional<std::string>& absent = {}) {
     const json* value = get(key, absent.has_value());
     if (value == nullptr) return absent.value_or("");
     if (!value->is_string()) return complain(key, "is no text");

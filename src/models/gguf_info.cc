@@ -206,7 +206,7 @@ class InfoReader {
     }
   }
 
-  void keep(const std::string& key, std::string value) {
+  void keep(const std::string& key, const std::string& value) {
     if (!first_) return;
     const std::array<std::pair<std::string_view, std::string*>, 5> wanted = {{
         {"general.architecture", &info_.architecture},
@@ -216,7 +216,7 @@ class InfoReader {
         {"tokenizer.chat_template", &info_.chat_template},
     }};
     for (const auto& [name, field] : wanted) {
-      if (key == name) *field = std::move(value);
+      if (key == name) *field = value;
     }
   }
 

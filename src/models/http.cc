@@ -40,7 +40,9 @@ std::string url_part(CURLU* url, CURLUPart part) {
 }
 
 bool is_loopback(std::string_view host) {
-  return host == "localhost" || host == "[::1]" || host.starts_with("127.");
+  // Names may begin with digits too; addresses have nothing else.
+  const bool address = host.find_first_not_of("0123456789.") == host.npos;
+  return host == "localhost" || host == "[::1]" || (address && host.starts_with("127."));
 }
 
 std::unexpected<HttpError> http_error(Fault fault, ErrorCode code, std::string message) {

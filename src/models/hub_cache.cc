@@ -177,7 +177,7 @@ Result<void> CachedRepo::prepare() const {
 
 Result<fs::path> CachedRepo::link(const std::string& commit, const std::string& file,
                                   const std::string& etag) const {
-  const fs::path place = folder_ / "snapshots" / commit / file;
+  fs::path place = folder_ / "snapshots" / commit / file;
   std::error_code error;
   fs::create_directories(place.parent_path(), error);
   if (error) return cache_failed(place.parent_path(), "the folder cannot be made", error);
