@@ -26,6 +26,11 @@ find_package(CLI11 2.4 CONFIG REQUIRED)
 find_package(ftxui 6 CONFIG REQUIRED)
 find_package(GTest 1.14 CONFIG REQUIRED)
 
+# The model store: downloads, SHA-256, wheels.
+find_package(CURL 7.88 REQUIRED)
+find_package(OpenSSL 3 REQUIRED COMPONENTS Crypto)
+find_package(LibArchive 3.6 REQUIRED)
+
 # valijson with its nlohmann-json adapter, as one target.
 add_library(asynclm_json_schema INTERFACE)
 target_link_libraries(asynclm_json_schema INTERFACE valijson nlohmann_json::nlohmann_json)

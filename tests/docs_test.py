@@ -32,6 +32,7 @@ NOT_RUN = {
     r"\./dev train\b": "needs PyTorch, and a model of others or hours",
     r"\./dev lab dataset .*--recordings": "needs recorded calls and a prepared model",
     r"\./dev lab bench .*--data DATA": "needs recorded calls",
+    r"\./dev asynclm models (pull|show|rm) qwen": "needs a network, or half a gigabyte",
     r"\./dev asynclm run --model your-model\.gguf": "needs a model of others",
 }
 

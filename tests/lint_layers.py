@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 # A layer may include itself and what stands left of it.
-PRODUCT = ["base", "engine", "cml", "grammar", "session", "tools", "runtime", "cli"]
+PRODUCT = ["base", "models", "engine", "cml", "grammar", "session", "tools", "runtime", "cli"]
 BELOW = {layer: set(PRODUCT[: i + 1]) for i, layer in enumerate(PRODUCT)}
 # The laboratory uses the product and is used by tests alone.
 LAB = {
@@ -40,6 +40,12 @@ EXCEPTIONS = {
 
 LLAMA = re.compile(r"(llama|ggml|gguf)[\w-]*\.h$")
 BOOST = re.compile(r"boost/")
+# Libraries that one source file hides from all others.
+HIDDEN = {
+    re.compile(r"curl/"): "src/models/http.cc",
+    re.compile(r"openssl/"): "src/models/sha256.cc",
+    re.compile(r"archive(_entry)?\.h$"): "src/models/wheel.cc",
+}
 SQLITE = re.compile(r"sqlite3")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.M)
 
@@ -74,6 +80,9 @@ def complaints(path, text):
             continue
         if BOOST.match(name) and (public or layer not in ("tools", "runtime", "cli", "bench", "commands")):
             yield f"includes <{name}>; Boost is for src/tools, src/runtime, src/cli and lab/bench"
+        for library, owner in HIDDEN.items():
+            if library.match(name) and path.as_posix() != owner:
+                yield f"includes <{name}>; only {owner} does"
         if public and SQLITE.match(name):
             yield f"includes <{name}>; public headers include no SQLite"
         if name.startswith("asynclm/"):

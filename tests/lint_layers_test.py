@@ -20,6 +20,8 @@ class LayersTest(unittest.TestCase):
             ("src/engine/llama_engine.cc", "#include <llama.h>"),
             ("src/engine/llama_engine.cc", "#include <ggml-backend.h>"),
             ("src/tools/a.cc", "#include <boost/asio.hpp>"),
+            ("src/models/http.cc", "#include <curl/curl.h>"),
+            ("src/models/a.cc", '#include "base/file.h"'),
             ("lab/commands/a.cc", '#include "cli/assets.h"'),
             ("lab/oracle/a.cc", '#include "session/session_impl.h"'),
             ("lab/fixtures/random.cc", "#include <gguf.h>"),
@@ -57,6 +59,10 @@ class LayersTest(unittest.TestCase):
             ("src/session/a.cc", '#include "oracle/test_oracle.h"'),
             ("include/asynclm/unknown.h", ""),
             ("src/base/a.cc", "#include <boost/nowide/utf/utf.hpp>"),
+            ("src/models/store.cc", "#include <curl/curl.h>"),
+            ("src/models/puller.cc", "#include <openssl/evp.h>"),
+            ("src/models/http.cc", "#include <archive.h>"),
+            ("src/models/a.cc", '#include "engine/llama_library.h"'),
             ("src/server/a.cc", ""),
         ]:
             with self.subTest(path=path, line=line):

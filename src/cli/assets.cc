@@ -6,6 +6,9 @@
 #include <iterator>
 #include <system_error>
 
+#include "cli/pull_display.h"
+#include "models/store.h"
+
 namespace asynclm {
 namespace {
 
@@ -28,6 +31,22 @@ Result<std::string> find(const std::string& what, const std::string& file,
     looked += "\n  " + place.string();
   }
   return fail(ErrorCode::not_found, what + " was not found; " + advice + ". Looked at:" + looked);
+}
+
+// `source` says in errors who named it.
+Result<std::string> obtain_model(const std::string& name, const std::string& source,
+                                 const std::function<bool()>& stop_wanted) {
+  if (is_file(name)) return name;
+  const auto with_source = [&](const Error& error) {
+    return std::unexpected(Error{error.code, source + ": " + error.message, error.retry_after});
+  };
+  Result<Store> store = Store::open(store_options_from_environment());
+  if (!store) return with_source(store.error());
+  PullDisplay display(name, stop_wanted);
+  const Result<ModelFile> model = store->resolve(name, display.events());
+  display.clear();
+  if (!model) return with_source(model.error());
+  return model->path();
 }
 
 }  // namespace
@@ -56,14 +75,15 @@ std::vector<fs::path> asset_places(const fs::path& program, const fs::path& curr
   return places;
 }
 
-Result<std::string> find_model(const std::optional<std::string>& given) {
-  const auto check = [](const std::string& path, const std::string& source) -> Result<std::string> {
-    if (is_file(path)) return path;
-    return fail(ErrorCode::not_found, source + ": there is no model file '" + path + "'");
-  };
-  if (given) return check(*given, "--model");
+Result<std::string> find_model(const std::optional<std::string>& given,
+                               const std::function<bool()>& stop_wanted) {
+  if (given) return obtain_model(*given, "--model", stop_wanted);
   const char* variable = std::getenv("ASYNCLM_MODEL");
-  if (variable != nullptr && *variable != '\0') return check(variable, "ASYNCLM_MODEL");
+  if (variable != nullptr && *variable != '\0') {
+    return obtain_model(variable, "ASYNCLM_MODEL", stop_wanted);
+  }
+  // With a default model of the store:
+  //   return obtain_model(std::string(kDefaultModelName), "the default model", stop_wanted);
   return find("the default model", "models/asynclm.gguf", "asynclm.gguf",
               "name one with --model or ASYNCLM_MODEL");
 }

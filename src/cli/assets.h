@@ -4,6 +4,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,8 +19,12 @@ namespace asynclm {
     const std::filesystem::path& program, const std::filesystem::path& current_folder,
     const std::string& file, const std::string& installed);
 
-// `given` (--model), else $ASYNCLM_MODEL, else the default model. The error lists where it looked.
-[[nodiscard]] Result<std::string> find_model(const std::optional<std::string>& given);
+// The file of the model that is named by `given` (--model), else by $ASYNCLM_MODEL, else the
+// default model. A name of the model store (docs/models.md) is downloaded if it is not there, with
+// the progress on standard error; `stop_wanted` is asked meanwhile and may be empty. The error
+// lists where it looked.
+[[nodiscard]] Result<std::string> find_model(const std::optional<std::string>& given,
+                                             const std::function<bool()>& stop_wanted = {});
 
 // demo/tools.json; demo/task.txt lies beside it.
 [[nodiscard]] Result<std::string> find_demo_tools();

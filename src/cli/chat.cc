@@ -304,7 +304,7 @@ struct ChatProgram {
     if (!manifest) return complain(manifest.error());
     Toolbox tools;
     if (auto loaded = tools.load_manifest(*manifest); !loaded) return complain(loaded.error());
-    const auto model = find_model(options.model);
+    const auto model = find_model(options.model, [&] { return signals.stop_wanted(); });
     if (!model) return complain(model.error());
     auto engine = make_llama_engine(options.engine(*model));
     if (!engine) return complain(engine.error());

@@ -96,7 +96,7 @@ Result<void> RunCommand::prepare() {
   for (const std::string& word : words) task_ += (task_.empty() ? "" : " ") + word;
   if (auto loaded = toolbox_.load_manifest(*manifest); !loaded) return loaded;
 
-  Result<std::string> found = find_model(options.model);
+  Result<std::string> found = find_model(options.model, [this] { return signals_->stop_wanted(); });
   if (!found) return std::unexpected(std::move(found.error()));
   model_path_ = *found;
 

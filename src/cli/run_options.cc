@@ -6,8 +6,12 @@
 namespace asynclm {
 
 CLI::Option* RunOptions::add_to(CLI::App& command) {
-  command.add_option("--model", model, "GGUF file (default: the model that asynclm ships)")
-      ->option_text("FILE");
+  command
+      .add_option(
+          "--model", model,
+          "GGUF file, catalogue name, hf:ORG/REPO[:QUANT] or https URL; downloaded if it is "
+          "not here (default: the model that asynclm ships)")
+      ->option_text("MODEL");
   command.add_option("--tools", tools, "Tool manifest, JSON (default: the demo's tools)")
       ->option_text("FILE");
   CLI::Option* const mode_option =

@@ -41,24 +41,29 @@ bool is_hidden_control(char32_t c) {
          (c >= 0x2028 && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF;
 }
 
+bool is_live_terminal(int fd) {
+  const char* term = std::getenv("TERM");
+  return isatty(fd) == 1 && term != nullptr && *term != '\0' && std::string_view(term) != "dumb";
+}
+
+TerminalSize size_of_terminal(int fd) {
+  winsize size{};
+  if (ioctl(fd, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return {};
+  return {.columns = size.ws_col, .rows = size.ws_row > 0 ? size.ws_row : TerminalSize{}.rows};
+}
+
 }  // namespace
 
-bool stdout_is_live_terminal() {
-  const char* term = std::getenv("TERM");
-  return isatty(STDOUT_FILENO) == 1 && term != nullptr && *term != '\0' &&
-         std::string_view(term) != "dumb";
-}
+bool stdout_is_live_terminal() { return is_live_terminal(STDOUT_FILENO); }
+bool stderr_is_live_terminal() { return is_live_terminal(STDERR_FILENO); }
 
 bool colour_wanted() {
   const char* no_color = std::getenv("NO_COLOR");
   return no_color == nullptr || *no_color == '\0';
 }
 
-TerminalSize terminal_size() {
-  winsize size{};
-  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return {};
-  return {.columns = size.ws_col, .rows = size.ws_row > 0 ? size.ws_row : TerminalSize{}.rows};
-}
+TerminalSize terminal_size() { return size_of_terminal(STDOUT_FILENO); }
+int stderr_columns() { return size_of_terminal(STDERR_FILENO).columns; }
 
 std::string printable(std::string_view text, LineBreaks breaks) {
   std::string out;

@@ -24,6 +24,10 @@ struct TerminalSize {
 };
 [[nodiscard]] TerminalSize terminal_size();
 
+// The same of standard error.
+[[nodiscard]] bool stderr_is_live_terminal();
+[[nodiscard]] int stderr_columns();
+
 enum class LineBreaks : std::uint8_t { keep, escape };
 
 // What models and tools write, made harmless: control characters (also those above 127, and those
