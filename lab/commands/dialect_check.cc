@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// asynclm-lab dialect-check: reads outputs of models and says whether the reader finds the calls and
-// the text in them that somebody wrote down, whole and cut at every byte.
+// asynclm-lab dialect-check: reads outputs of models and says whether the reader finds the calls
+// and the text in them that somebody wrote down, whole and cut at every byte.
 #include <algorithm>
 #include <cstddef>
 #include <format>

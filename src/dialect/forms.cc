@@ -32,6 +32,8 @@ constexpr Mark kMarks[] = {
     {"</TOOLCALL>", block_close},
     {"<function_calls>", block_open},
     {"</function_calls>", block_close},
+    {"<tool_code>", block_open},
+    {"</tool_code>", block_close},
     // Granite 3.0, Phi.
     {"<|tool_call|>", block_open, kUnclosed},
     {"<|/tool_call|>", block_close},
@@ -190,9 +192,7 @@ const Mark* find_mark(std::string_view text) {
   return at != kSorted.end() && at->text == text ? &*at : nullptr;
 }
 
-bool may_begin_mark(char c) {
-  return c == '<' || c == '[' || c == ']' || c == 'f' || c == "◁"[0];
-}
+bool may_begin_mark(char c) { return c == '<' || c == '[' || c == ']' || c == 'f' || c == "◁"[0]; }
 
 std::string_view to_string(CallForm form) {
   switch (form) {

@@ -87,10 +87,10 @@ double as_double(std::string_view number) {
   double value = 0;
   const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), value);
   if (error == std::errc::result_out_of_range) {
-    // Too large or too small; an exponent's sign tells which.
-    const bool tiny = number.find("e-") != std::string_view::npos ||
-                      number.find("E-") != std::string_view::npos;
-    const double size = tiny ? 0 : std::numeric_limits<double>::max();
+    // Too large or too small; an exponent's sign tells which. No schema admits the infinite.
+    const bool tiny =
+        number.find("e-") != std::string_view::npos || number.find("E-") != std::string_view::npos;
+    const double size = tiny ? 0 : std::numeric_limits<double>::infinity();
     return number.starts_with('-') ? -size : size;
   }
   return value;

@@ -24,10 +24,10 @@ struct JsonText {
   enum class Kind : std::uint8_t { null, boolean, number, string, array, object };
 
   Kind kind = Kind::null;
-  bool truth = false;                // of a boolean
-  std::string text;                  // a string's bytes; a number in JSON's spelling
-  std::vector<JsonText> items;       // of an array
-  std::vector<JsonMember> members;   // of an object, in the order written; no name twice
+  bool truth = false;               // of a boolean
+  std::string text;                 // a string's bytes; a number in JSON's spelling
+  std::vector<JsonText> items;      // of an array
+  std::vector<JsonMember> members;  // of an object, in the order written; no name twice
 
   [[nodiscard]] bool is(Kind wanted) const { return kind == wanted; }
   // The member of that name; null where there is none.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Finds the calls in what a model writes, in any family's form, while it is written. Only calls that
-// name a declared tool and fit its schema are calls; what merely looks so is text.
+// Finds the calls in what a model writes, in any family's form, while it is written. Only calls
+// that name a declared tool and fit its schema are calls; what merely looks so is text.
 //
 // Marked calls are reported with their last byte wherever that byte decides. What a whole answer
 // decides (bare objects, fences, a call that ends the reasoning) is reported by finish(). How the
@@ -78,7 +78,8 @@ struct CallRead {
   CallForm form;
   std::string_view mark;
 };
-// A complete marked call that may not be run; its bytes are text unless others of its block are run.
+// A complete marked call that may not be run; its bytes are text unless others of its block are
+// run.
 struct CallRefused {
   enum class Reason : std::uint8_t { unknown_tool, bad_arguments };
   Reason reason;
@@ -86,8 +87,8 @@ struct CallRefused {
   std::size_t begin, end;
 };
 
-using ReaderEvent = std::variant<TextRead, ReasoningRead, CallBegan, CallDropped, CallNamed, CallRead,
-                                 CallRefused>;
+using ReaderEvent =
+    std::variant<TextRead, ReasoningRead, CallBegan, CallDropped, CallNamed, CallRead, CallRefused>;
 
 class CallReader {
  public:

@@ -9,7 +9,7 @@ namespace asynclm::dialect {
 namespace {
 
 // What ends a sentence, ASCII and CJK.
-constexpr std::array<std::string_view, 8> kSentenceEnds = {".", "!", "?", "…", "。", "！", "？", "*"};
+constexpr std::array<std::string_view, 7> kSentenceEnds = {".", "!", "?", "…", "。", "！", "？"};
 
 // Attempts that came to nothing are read again as text. Each byte may be read so many times on
 // average; what is beyond that is text without a second look.
@@ -128,9 +128,9 @@ Task<bool> AnswerReader::turn_is_over(std::size_t behind) {
   behind = co_await after_space(behind);
   if (co_await in.peek(behind) < 0) co_return true;
   const Mark* next = co_await mark_at(behind);
-  co_return next != nullptr && (next->role == MarkRole::turn_end ||
-                                next->role == MarkRole::harmony_end ||
-                                next->role == MarkRole::harmony_start);
+  co_return next != nullptr &&
+      (next->role == MarkRole::turn_end || next->role == MarkRole::harmony_end ||
+       next->role == MarkRole::harmony_start);
 }
 
 Task<bool> AnswerReader::at_turn_end(const Mark& mark) {
@@ -195,14 +195,13 @@ Task<bool> AnswerReader::prose_follows(std::size_t offset) {
 // Whether this line holds a sentence that has not ended.
 bool AnswerReader::in_sentence() const {
   if (place_.line_blank) return false;
-  return std::ranges::none_of(kSentenceEnds, [&](std::string_view end) {
-    return place_.line_end.ends_with(end);
-  });
+  return std::ranges::none_of(kSentenceEnds,
+                              [&](std::string_view end) { return place_.line_end.ends_with(end); });
 }
 
 bool AnswerReader::is_own(const Mark& mark) const {
-  return options_.habits || std::ranges::find(options_.own_marks, mark.text) !=
-                                options_.own_marks.end();
+  return options_.habits ||
+         std::ranges::find(options_.own_marks, mark.text) != options_.own_marks.end();
 }
 
 std::optional<CallRead> AnswerReader::judge(const Candidate& call, std::string_view mark) const {
@@ -218,9 +217,10 @@ std::optional<CallRead> AnswerReader::judge(const Candidate& call, std::string_v
   }
   auto fitting = tools_.fitting(*call.tool, std::move(arguments));
   if (!fitting) return std::nullopt;
-  return CallRead{*call.tool,          tools_[*call.tool].name, to_json(*fitting),
-                  write_json(*fitting), call.begin,             call.end,
-                  call.form,           mark};
+  return CallRead{*call.tool,        tools_[*call.tool].name,
+                  to_json(*fitting), write_json(*fitting),
+                  call.begin,        call.end,
+                  call.form,         mark};
 }
 
 void AnswerReader::seen() {
@@ -275,7 +275,9 @@ void AnswerReader::flush() {
 
 void AnswerReader::emit(Region region, std::string_view bytes) {
   if (bytes.empty()) return;
-  if (region == Region::visible) {
+  if (region == Region::reasoning && !rehearsed_.empty()) {
+    rehearsed_text_ += bytes;  // behind calls of which it is not certain that they are reasoning
+  } else if (region == Region::visible) {
     if (!events_.empty() && std::holds_alternative<TextRead>(events_.back())) {
       std::get<TextRead>(events_.back()).bytes += bytes;
     } else {
@@ -325,6 +327,7 @@ void AnswerReader::report(std::vector<CallRead> calls) {
 bool AnswerReader::take_back(std::size_t offset) {
   if (!attempting_ || attempt_.at != offset) return false;
   place_ = attempt_;
+  if (!place_.text_seen) place_.whole_tried = false;
   end_attempt();
   return true;
 }

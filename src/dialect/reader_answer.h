@@ -77,6 +77,7 @@ class AnswerReader : public Lookahead {
     std::vector<CallRead> calls;
     bool only_objects = true;
   };
+  [[nodiscard]] bool unmarked_may_count() const;
   [[nodiscard]] bool may_be_whole(int c) const;
   [[nodiscard]] Task<bool> unmarked(bool behind_text);
   [[nodiscard]] Task<bool> unmarked_item(Found& found, bool behind_text);

@@ -22,7 +22,8 @@ bool is_call_member(std::string_view name) {
   return std::ranges::find(kKnown, name) != std::end(kKnown);
 }
 
-const JsonText* only_one(const JsonText& object, std::string_view a, std::string_view b, bool& both) {
+const JsonText* only_one(const JsonText& object, std::string_view a, std::string_view b,
+                         bool& both) {
   const JsonText* first = object.find(a);
   const JsonText* second = object.find(b);
   both = both || (first != nullptr && second != nullptr);
@@ -56,7 +57,8 @@ void BlockReader::tell(const Candidate& call) const {
 
 Task<std::string> BlockReader::name() {
   std::string out;
-  for (int c = co_await in.next(); !ends_name(c) && out.size() <= kMaxName; c = co_await in.next()) {
+  for (int c = co_await in.next(); !ends_name(c) && out.size() <= kMaxName;
+       c = co_await in.next()) {
     out += static_cast<char>(c);
     ++in.at;
   }
@@ -149,6 +151,8 @@ Task<Got> BlockReader::code(std::vector<Candidate>& out) {
   for (;;) {
     in.at = co_await after_space(in.at);
     const int c = co_await in.next();
+    const bool complete = !out.empty() && (c < 0 || co_await turn_ends(in.at));
+    if (complete) co_return Got::value;  // the fence is not closed
     if (c < 0) co_return Got::cut;
     if (c == ';') {
       ++in.at;
@@ -358,8 +362,7 @@ Task<bool> BlockReader::goes_on(bool text_may_follow) {
   const int c = co_await in.peek(offset);
   if (c < 0 || c == '\n' || c == '\r') co_return false;
   if (co_await mark_at(offset) != nullptr || co_await looks_at(offset, "```")) co_return false;
-  co_return !text_may_follow ||
-      std::string_view("\"'{}[]():,").contains(static_cast<char>(c));
+  co_return !text_may_follow || std::string_view("\"'{}[]():,").contains(static_cast<char>(c));
 }
 
 Task<Got> BlockReader::call(const Mark& open, Candidate& out) {

@@ -54,7 +54,8 @@ class BlockReader : public Lookahead {
   // Behind a call_open mark.
   [[nodiscard]] Task<Got> call(const Mark& open, Candidate& out);
 
-  // {"name": …, "arguments": …} at `at`. Bare ones end as malformed as soon as they cannot be a call.
+  // {"name": …, "arguments": …} at `at`. Bare ones end as malformed as soon as they cannot be a
+  // call.
   [[nodiscard]] Task<Got> object(Candidate& out, bool bare);
 
   // [ … ] of objects or Python calls. What is complete stays in `out` even where the rest is not.

@@ -14,7 +14,8 @@ bool ends_word(char c) { return is_space(c); }
 
 // The word behind `key`, which must begin a word itself; empty where there is none.
 std::string word_behind(std::string_view header, std::string_view key) {
-  for (std::size_t at = header.find(key); at != std::string_view::npos; at = header.find(key, at + 1)) {
+  for (std::size_t at = header.find(key); at != std::string_view::npos;
+       at = header.find(key, at + 1)) {
     if (at > 0 && !ends_word(header[at - 1])) continue;
     std::size_t begin = at + key.size();
     std::size_t end = begin;
@@ -69,6 +70,7 @@ Task<bool> AnswerReader::message() {
 // `at` is behind the header, which begins at `begin`.
 Task<bool> AnswerReader::payload(const std::string& recipient, std::size_t begin) {
   const std::size_t body = in.at;
+  drop(begin, begin);  // what stands before is of the region before
   place_.region = Region::visible;
   begin_attempt(begin, "to=");
   Candidate call;
@@ -84,18 +86,18 @@ Task<bool> AnswerReader::payload(const std::string& recipient, std::size_t begin
   if (empty && co_await in.next() < 0) got = Got::cut;
   std::size_t end = co_await after_space(in.at);
   const Mark* mark = co_await mark_at(end);
-  const bool ended = mark != nullptr && (mark->role == MarkRole::harmony_end ||
-                                         mark->role == MarkRole::harmony_start ||
-                                         mark->role == MarkRole::turn_end);
+  const bool ended = mark != nullptr &&
+                     (mark->role == MarkRole::harmony_end ||
+                      mark->role == MarkRole::harmony_start || mark->role == MarkRole::turn_end);
   if (got == Got::value && !ended && co_await in.peek(end) >= 0) got = Got::malformed;
   call.end = end;
   if (!ended) {
     // Whatever it is, it is for somebody else: up to the end of the message it is no text.
     for (int c = co_await in.peek(end); c >= 0; c = co_await in.peek(++end)) {
       mark = c == '<' ? co_await mark_at(end) : nullptr;
-      if (mark != nullptr && (mark->role == MarkRole::harmony_end ||
-                              mark->role == MarkRole::harmony_start ||
-                              mark->role == MarkRole::turn_end))
+      if (mark != nullptr &&
+          (mark->role == MarkRole::harmony_end || mark->role == MarkRole::harmony_start ||
+           mark->role == MarkRole::turn_end))
         break;
     }
   }

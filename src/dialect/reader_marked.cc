@@ -104,7 +104,7 @@ Task<bool> AnswerReader::mention(const Mark& mark) {
   const std::size_t behind = begin + mark.text.size();
   const std::size_t next = co_await after_space(behind);
   if (co_await in.peek(next) < 0 || co_await mark_at(next) != nullptr) {
-    if (mark.role == MarkRole::block_open) {
+    if (mark.role == MarkRole::block_open || mark.text.ends_with('>')) {
       drop(begin, behind);
       co_return true;
     }

@@ -12,12 +12,15 @@ Task<bool> AnswerReader::opens_line(int c) {
   if (c == '`' || c == '~') co_return co_await fence(c);
   if (!visible()) co_return false;
   if (c == '{' || c == '[') {
-    const bool behind_text = place_.text_seen && !place_.object_seen && !place_.harmony;
-    if (behind_text && options_.habits && co_await unmarked(true)) co_return true;
+    const bool behind_text = place_.text_seen && !place_.object_seen && unmarked_may_count();
+    if (behind_text && co_await unmarked(true)) co_return true;
     co_return co_await data_value();
   }
-  if (options_.habits && !place_.harmony) co_return co_await line_of_inner_form();
-  co_return false;
+  if (!unmarked_may_count()) co_return false;
+  if (options_.own == ReaderOptions::Template::action && co_await looks_at(in.at, "Action:") &&
+      co_await unmarked(false))
+    co_return true;
+  co_return co_await line_of_inner_form();
 }
 
 // One byte of a quotation. False where it is not part of it: a mark that ends the turn or, in
@@ -117,7 +120,8 @@ Task<bool> AnswerReader::data_value() {
   if (!place_.object_seen) place_.object_seen = co_await looks_like_call(in.at);
   seen();
   place_.line_blank = false;
-  ValueReader values(in);
+  // What is malformed is text up to there: a string that does not end must not hide what follows.
+  ValueReader values(in, {.one_line = true});
   JsonText ignored;
   (void)co_await values.value(ignored);
   place_.line_end = "}";

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Calls in tags: <function=…> and <invoke name="…"> with a tag for each parameter, and GLM's pairs of
-// key and value. Values are not escaped in these forms, so a tag in a value is told from one that
-// ends it by what follows: a closing tag ends a value only if the next tag or the end comes behind it.
+// Calls in tags: <function=…> and <invoke name="…"> with a tag for each parameter, and GLM's pairs
+// of key and value. Values are not escaped in these forms, so a tag in a value is told from one
+// that ends it by what follows: a closing tag ends a value only if the next tag or the end comes
+// behind it.
 #include <algorithm>
 #include <utility>
 
@@ -205,9 +206,11 @@ Task<Got> BlockReader::parameters(Candidate& out) {
         std::string text;
         const Got got = co_await parameter_value(out, text, next);
         if (got != Got::value) co_return got;
-        const bool doubled_tag = next.kind == Tag::Kind::parameter_open &&
-                                 next.name == tag.name && trimmed(text).empty();
+        const bool doubled_tag = next.kind == Tag::Kind::parameter_open && next.name == tag.name &&
+                                 trimmed(text).empty();
         if (doubled_tag) break;
+        // Nothing, and no tag that says that it is meant.
+        if (next.kind != Tag::Kind::none && trimmed(text).empty()) co_return Got::malformed;
         if (out.arguments->find(tag.name) != nullptr) co_return Got::malformed;
         add(out, tag.name, without_breaks(text), tag.marked_string);
         break;
@@ -280,7 +283,8 @@ Task<int> BlockReader::ends_value(const Candidate& call, const Tag& tag, int dep
         if (depth > 0) co_return kData;
         co_return kTwoReadings;
       }
-      if (next.kind == Tag::Kind::none) co_return end && in.ending() == Ending::stopped ? kEnds : kData;
+      if (next.kind == Tag::Kind::none)
+        co_return end&& in.ending() == Ending::stopped ? kEnds : kData;
       if (next.kind == Tag::Kind::parameter_close && depth > 0) co_return kData;
       if (next.kind == Tag::Kind::call_close || next.kind == Tag::Kind::block_close)
         co_return co_await prose_behind_closers(tag.begin) ? kData : kEnds;
@@ -291,7 +295,8 @@ Task<int> BlockReader::ends_value(const Candidate& call, const Tag& tag, int dep
         co_return kData;
       co_return co_await prose_behind_closers(tag.begin) ? kData : kEnds;
     case Tag::Kind::block_close: {
-      const bool ends = end || next.kind == Tag::Kind::other_open || next.kind == Tag::Kind::turn_end;
+      const bool ends =
+          end || next.kind == Tag::Kind::other_open || next.kind == Tag::Kind::turn_end;
       co_return ends ? kEnds : kData;
     }
     default:
@@ -413,7 +418,8 @@ Task<Got> BlockReader::pair_value(const Candidate& call, std::string& out) {
   }
 }
 
-Task<int> BlockReader::ends_pair_value(const Candidate& call, std::size_t offset, const Mark& mark) {
+Task<int> BlockReader::ends_pair_value(const Candidate& call, std::size_t offset,
+                                       const Mark& mark) {
   const std::size_t end = offset + mark.text.size();
   const std::size_t behind = co_await after_space(end);
   const int c = co_await in.peek(behind);
@@ -441,8 +447,9 @@ Task<int> BlockReader::ends_pair_value(const Candidate& call, std::size_t offset
   // In the middle of a line, with prose behind both, they are quoted.
   if (at_line_start(offset) || in.view(end, behind).contains('\n')) co_return kEnds;
   const int prose = co_await in.peek(co_await after_blanks(behind + next->text.size()));
-  const bool marked = prose < 0 || is_space(prose) ||
-                      co_await mark_at(co_await after_blanks(behind + next->text.size())) != nullptr;
+  const bool marked =
+      prose < 0 || is_space(prose) ||
+      co_await mark_at(co_await after_blanks(behind + next->text.size())) != nullptr;
   co_return marked ? kEnds : kData;
 }
 

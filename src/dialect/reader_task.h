@@ -24,8 +24,8 @@ struct Frames {
   bool waiting = false;  // the innermost needs bytes
 };
 
-// A function that may wait. Started by co_await; the caller goes on when it has returned. Everything
-// that it is given by reference must outlive it.
+// A function that may wait. Started by co_await; the caller goes on when it has returned.
+// Everything that it is given by reference must outlive it.
 template <class T>
 class [[nodiscard]] Task {
  public:
@@ -152,9 +152,7 @@ class Input {
     Input& input;
     std::size_t offset;
 
-    bool await_ready() {
-      return offset < input.end() || input.complete_ || offset >= input.limit_;
-    }
+    bool await_ready() { return offset < input.end() || input.complete_ || offset >= input.limit_; }
     template <class Promise>
     void await_suspend(std::coroutine_handle<Promise> caller) {
       input.needed_ = offset;

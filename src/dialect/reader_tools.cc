@@ -16,8 +16,8 @@ namespace {
 constexpr std::array<std::string_view, 4> kPrefixes = {"functions.", "default_api.",
                                                        "default_api:", "functions:"};
 // What Kimi makes of "functions.name:3" when a client has changed the id.
-constexpr std::array<std::string_view, 5> kKimiPrefixes = {"functions.", "functions_", "functions:",
-                                                           "functions-", "functions"};
+constexpr std::array<std::string_view, 5> kKimiPrefixes = {"functions.", "functions_",
+                                                           "functions:", "functions-", "functions"};
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
@@ -122,7 +122,8 @@ std::optional<std::size_t> ReaderTools::find(std::string_view written, NamePlace
   constexpr std::size_t kMostCut = 64;
   if (written.empty() || written.size() > longest_ + kMostCut) return std::nullopt;
   if (const auto tool = exact(written)) return tool;
-  if (place == NamePlace::gemma && written.starts_with("call:")) return find(written.substr(5), place);
+  if (place == NamePlace::gemma && written.starts_with("call:"))
+    return find(written.substr(5), place);
 
   std::vector<std::string_view> readings;
   const auto cut = [&](std::string_view name) {
@@ -137,16 +138,16 @@ std::optional<std::size_t> ReaderTools::find(std::string_view written, NamePlace
     }
   };
   cut(written);
+  // Kimi always writes the counter, so what ends in a digit can be read with and without it.
   if (place == NamePlace::kimi) {
     for (const std::string_view shorter : without_counter(written)) cut(shorter);
   }
-  if (place == NamePlace::harmony && written.ends_with("json"))
-    cut(written.substr(0, written.size() - 4));
-
   std::set<std::size_t> found;
   for (const std::string_view name : readings) {
     if (const auto tool = exact(name)) found.insert(*tool);
   }
+  if (found.empty() && place == NamePlace::harmony && written.ends_with("json"))
+    return find(written.substr(0, written.size() - 4));
   if (found.size() != 1) return std::nullopt;
   return *found.begin();
 }
@@ -186,7 +187,8 @@ std::optional<JsonText> ReaderTools::typed(std::size_t tool, const std::string& 
   const bool any = types == schema::kAnyType;
   if (any ? marked_string : (types & schema::kString) != 0) return json_string(std::string(text));
   auto value = read_value(text);
-  if (any) return value && !value->is(JsonText::Kind::string) ? value : json_string(std::string(text));
+  if (any)
+    return value && !value->is(JsonText::Kind::string) ? value : json_string(std::string(text));
   if (!value || (type_of(*value) & types) == 0) return std::nullopt;
   return value;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Calls without marks. They count only where they are all of the answer, or all of its end: one part
-// that is no call makes all of it text.
+// Calls without marks. They count only where they are all of the answer, or all of its end: one
+// part that is no call makes all of it text.
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -27,10 +27,14 @@ constexpr std::array<Fence, 8> kFences = {{{"", "```"},
 
 }  // namespace
 
+bool AnswerReader::unmarked_may_count() const {
+  return options_.habits && !place_.harmony && options_.own != ReaderOptions::Template::recipients;
+}
+
 bool AnswerReader::may_be_whole(int c) const {
   if (!visible() || place_.whole_tried || place_.text_seen || place_.harmony) return false;
   if (!options_.habits) return options_.own == ReaderOptions::Template::no_mark && c == '{';
-  if (options_.own == ReaderOptions::Template::recipients) return false;
+  if (!unmarked_may_count()) return false;
   return c == '{' || c == '[' || c == '`' || is_alpha(c) || c >= 0x80;
 }
 
@@ -100,6 +104,7 @@ Task<bool> AnswerReader::unmarked(bool behind_text) {
     co_return in.at > begin;
   }
   end_attempt();
+  place_.object_seen = true;
   rehearsed_.clear();
   if (!rehearsed_text_.empty()) emit(Region::reasoning, std::exchange(rehearsed_text_, {}));
   drop(begin, end);
@@ -122,7 +127,8 @@ Task<bool> AnswerReader::unmarked_item(Found& found, bool behind_text) {
     found.only_objects = false;
     std::vector<Candidate> calls;
     if (co_await blocks_.list(calls, true) != Got::value || calls.empty()) co_return false;
-    co_return std::ranges::all_of(calls, [&](const Candidate& call) { return take(found, call, {}); });
+    co_return std::ranges::all_of(calls,
+                                  [&](const Candidate& call) { return take(found, call, {}); });
   }
   if (behind_text) co_return false;
   found.only_objects = false;
@@ -260,10 +266,12 @@ Task<bool> AnswerReader::declared_name_at(std::size_t offset) {
   for (;; ++offset) {
     const int c = co_await in.peek(offset);
     const bool ends = c < 0 || std::string_view(" \t\r\n({[<").contains(static_cast<char>(c));
-    if (ends && tools_.find(name)) co_return true;
+    if (ends && tools_.find(name, NamePlace::kimi)) co_return true;
     if (c < 0) co_return false;
     name += static_cast<char>(c);
-    if (!tools_.may_begin_name(name)) co_return false;
+    const bool counted =
+        tools_.find(name, NamePlace::kimi) || tools_.find(name + "0", NamePlace::kimi);
+    if (!counted && !tools_.may_begin_name(name)) co_return false;
   }
 }
 
@@ -277,7 +285,7 @@ Task<bool> AnswerReader::named_call(Found& found, std::string_view fence) {
   Candidate call;
   const Got got = gemma ? co_await blocks_.named(&kBraces, NamePlace::gemma, call)
                         : co_await blocks_.named(nullptr, NamePlace::plain, call);
-  co_return got == Got::value && take(found, call, fence);
+  co_return got == Got::value&& take(found, call, fence);
 }
 
 // At a line that begins with a declared name: a call whose opening mark is missing, if what follows
@@ -285,21 +293,29 @@ Task<bool> AnswerReader::named_call(Found& found, std::string_view fence) {
 Task<bool> AnswerReader::line_of_inner_form() {
   const std::size_t begin = in.at;
   constexpr std::string_view kCall = "call:";
+  constexpr std::string_view kTyped = "function<｜tool▁sep｜>";  // DeepSeek
   const bool gemma = co_await looks_at(begin, kCall);
-  if (!(co_await declared_name_at(begin + (gemma ? kCall.size() : 0)))) co_return false;
+  bool named = co_await looks_at(begin, kTyped);
+  if (!named) named = co_await declared_name_at(begin + (gemma ? kCall.size() : 0));
+  if (!named) co_return false;
   begin_attempt(begin, {});
   Candidate call;
   const std::string name = co_await blocks_.name();
   const std::size_t behind = co_await after_space(in.at);
   const Mark* mark = co_await mark_at(behind);
-  const bool separated = mark != nullptr && mark->role == MarkRole::separator &&
-                         mark->text != "<arg_value>";
+  const bool separated =
+      mark != nullptr && mark->role == MarkRole::separator && mark->text != "<arg_value>";
   const bool braces = gemma && co_await in.peek(behind) == '{';
   Got got = Got::malformed;
   in.at = begin;
   if (separated || braces) {
     const Mark tag{"", MarkRole::block_open, false, braces};
-    got = co_await blocks_.named(&tag, braces ? NamePlace::gemma : NamePlace::plain, call);
+    const bool kimi = separated && mark->text == "<|tool_call_argument_begin|>";
+    got = co_await blocks_.named(&tag,
+                                 braces ? NamePlace::gemma
+                                 : kimi ? NamePlace::kimi
+                                        : NamePlace::plain,
+                                 call);
     const std::size_t end = in.at;
     const std::size_t close = co_await after_space(end);
     const Mark* closing = co_await mark_at(close);

@@ -292,6 +292,7 @@ Task<Got> ValueReader::string(std::string& out) {
       if (!ends) ends = co_await looks_at(in.at, quote.end);
       if (ends) break;
     }
+    if (c == '\n' && syntax_.one_line) co_return Got::malformed;
     ++in.at;
     if (c != '\\' || !quote.escapes) {
       out += static_cast<char>(c);
@@ -345,7 +346,7 @@ Task<Got> ValueReader::hex(int digits, std::uint32_t& code) {
   for (int i = 0; i < digits; ++i) {
     const int c = co_await in.next();
     if (c < 0) co_return Got::cut;
-    const int digit = is_digit(c)             ? c - '0'
+    const int digit = is_digit(c)            ? c - '0'
                       : c >= 'a' && c <= 'f' ? c - 'a' + 10
                       : c >= 'A' && c <= 'F' ? c - 'A' + 10
                                              : -1;

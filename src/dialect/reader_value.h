@@ -48,7 +48,8 @@ enum class Got : std::uint8_t {
 };
 
 struct ValueSyntax {
-  bool braces = false;  // Gemma: names without quotes
+  bool braces = false;    // Gemma: names without quotes
+  bool one_line = false;  // no raw line break in a string
 };
 
 class ValueReader : public Lookahead {
