@@ -237,6 +237,11 @@ class ExpressionTranslator {
     while (take(",")) out += ", " + logical_or();
     return out + "]";
   }
+  // These variables have another name from here on.
+  void rename(std::vector<std::string> names, std::string suffix) {
+    renamed_ = std::move(names);
+    renamed_suffix_ = std::move(suffix);
+  }
   static std::string truth(const std::string& value) { return "p__truth(" + value + ")"; }
 
   // Arguments of a call with the brackets; `leading` comes first.
@@ -387,6 +392,7 @@ class ExpressionTranslator {
     if (std::ranges::contains(kWords, text)) {
       throw SyntaxError(lexeme.position, std::format("a value is expected at '{}'", text));
     }
+    if (std::ranges::contains(renamed_, text)) return text + renamed_suffix_;
     // A word of minja's alone.
     return text == "null" ? "p__user_null" : text;
   }
@@ -514,6 +520,8 @@ class ExpressionTranslator {
   const std::vector<Lexeme>& lexemes_;
   Lexeme end_;
   std::size_t at_ = 0;
+  std::vector<std::string> renamed_;
+  std::string renamed_suffix_;
 };
 
 // The template: text, comments and tags.
@@ -559,13 +567,10 @@ class TemplateTranslator {
     std::string tag = kind == '{' ? printed(expressions) : statement(expressions);
     expressions.end();
     // The tag's own lines, before its end.
-    if (!tag.empty()) {
-      out_ += tag.substr(0, tag.size() - 2) + std::string(lines, '\n') + " " +
-              tag.substr(tag.size() - 2);
-      out_ += kStop;
-    } else {
-      skipped_ += lines;
-    }
+    out_ +=
+        tag.substr(0, tag.size() - 2) + std::string(lines, '\n') + " " + tag.substr(tag.size() - 2);
+    out_ += kStop;
+    if (std::exchange(loop_begins_, false)) scopes_.back().body = out_.size();
     after_tag(lexer.sign(), kind == '%');
     return lexer.position();
   }
@@ -652,8 +657,13 @@ class TemplateTranslator {
       return tag(keyword + " " + ExpressionTranslator::truth(e.tuple()));
     }
     if (keyword == "for") return tag(loop(e));
+    if (keyword == "endfor") close_loop(word);
     if (keyword == "set") return tag(assignment(e));
-    if (keyword == "macro") return tag(macro(e));
+    if (keyword == "macro") {
+      scopes_.emplace_back();
+      return tag(macro(e));
+    }
+    if (keyword == "endmacro" && !scopes_.empty()) scopes_.pop_back();
     if (keyword == "call") {
       if (e.peek().text == "(") e.fail("a call block with parameters cannot be rendered");
       const std::string function = e.name();
@@ -680,29 +690,75 @@ class TemplateTranslator {
     throw SyntaxError(word.position, std::format("chat templates have no statement '{}'", keyword));
   }
 
-  static std::string names(ExpressionTranslator& e) {
+  static std::vector<std::string> names(ExpressionTranslator& e) {
     const bool bracket = e.take("(");
-    std::string out = e.name();
-    while (e.take(",")) out += ", " + e.name();
+    std::vector<std::string> out = {e.name()};
+    while (e.take(",")) out.push_back(e.name());
     if (bracket) e.expect(")");
     return out;
   }
-  static std::string loop(ExpressionTranslator& e) {
-    std::string out = "for " + names(e);
-    e.expect("in");
-    out += " in p__iterate(" + e.without_if() + ")";
-    if (e.take("if")) out += " if " + ExpressionTranslator::truth(e.expression());
-    if (e.take("recursive")) e.fail("a recursive loop cannot be rendered");
+  static std::string listed(const std::vector<std::string>& names, const std::string& suffix = "") {
+    std::string out;
+    for (const std::string& name : names) out += (out.empty() ? "" : ", ") + name + suffix;
     return out;
   }
-  static std::string assignment(ExpressionTranslator& e) {
+
+  // minja leaves a loop's variables behind in the scope around it, so there they have names of
+  // their own.
+  std::string loop(ExpressionTranslator& e) {
+    Scope scope;
+    scope.is_loop = true;
+    scope.suffix = std::format("__{}", ++loops_);
+    scope.begin = out_.size();
+    scope.variables = names(e);
+    std::string out = "for " + listed(scope.variables, scope.suffix);
+    e.expect("in");
+    out += " in p__iterate(" + e.without_if() + ")";
+    if (e.take("if")) {
+      e.rename(scope.variables, scope.suffix);
+      out += " if " + ExpressionTranslator::truth(e.expression());
+    }
+    if (e.take("recursive")) e.fail("a recursive loop cannot be rendered");
+    scopes_.push_back(std::move(scope));
+    loop_begins_ = true;
+    return out;
+  }
+  // In minja all rounds of a loop share a scope: what one sets, the next one takes back.
+  void close_loop(const Lexeme& word) {
+    if (scopes_.empty() || !scopes_.back().is_loop) {
+      throw SyntaxError(word.position, "no loop is open");
+    }
+    const Scope scope = std::move(scopes_.back());
+    scopes_.pop_back();
+    std::string before;
+    std::string body;
+    for (const std::string& name : scope.set) {
+      if (std::ranges::contains(scope.variables, name)) continue;
+      const std::string kept = "p__" + name + scope.suffix;
+      before += std::format("{{% set {} = {} %}}", kept, name);
+      body += std::format("{{% set {} = {} %}}", name, kept);
+    }
+    for (const std::string& name : scope.variables) {
+      body += std::format("{{% set {0} = {0}{1} %}}", name, scope.suffix);
+    }
+    out_.insert(scope.body, body);
+    out_.insert(scope.begin, before);
+  }
+
+  std::string assignment(ExpressionTranslator& e) {
     std::string out = "set ";
     if (e.peek(1).text == ".") {
       out += e.name() + ".";
       e.expect(".");
       out += e.name();
     } else {
-      out += names(e);
+      const auto set = names(e);
+      out += listed(set);
+      if (!scopes_.empty()) {
+        for (const std::string& name : set) {
+          if (!std::ranges::contains(scopes_.back().set, name)) scopes_.back().set.push_back(name);
+        }
+      }
     }
     if (e.take("=")) return out + " = " + e.tuple();
     if (!e.done()) e.fail("'=' is expected");
@@ -722,8 +778,21 @@ class TemplateTranslator {
     return out + "(" + parameters + ")";
   }
 
+  // A loop's body or a macro's.
+  struct Scope {
+    bool is_loop = false;
+    std::string suffix = {};                  // of the names that its variables have in minja
+    std::size_t begin = 0;                    // in the output: in front of the loop
+    std::size_t body = 0;                     // and behind its tag
+    std::vector<std::string> variables = {};  // the loop's
+    std::vector<std::string> set = {};        // set in it
+  };
+
   std::string_view source_;
   std::string out_;
+  std::vector<Scope> scopes_;
+  std::size_t loops_ = 0;
+  bool loop_begins_ = false;
   std::vector<std::string> filters_;  // open filter blocks: what is to be printed of each
   std::size_t skipped_ = 0;           // line ends that are still to be written
   bool strip_next_ = false;           // the tag before ended with `-`

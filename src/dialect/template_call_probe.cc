@@ -243,18 +243,6 @@ std::optional<std::size_t> counter(std::string_view a, std::string_view b) {
   return a.substr(at + 1) == b.substr(at + 1) ? std::optional(at) : std::nullopt;
 }
 
-// The same from the end, as far back as the two agree: in `head` the distance from its end.
-std::optional<std::size_t> counter_back(std::string_view join, std::string_view head) {
-  std::size_t size = 0;
-  while (size < join.size() && size < head.size() &&
-         join[join.size() - 1 - size] == head[head.size() - 1 - size]) {
-    ++size;
-  }
-  if (size == 0 || size >= join.size() || size >= head.size()) return std::nullopt;
-  const bool counts = follows(head[head.size() - 1 - size], join[join.size() - 1 - size]);
-  return counts ? std::optional(size + 1) : std::nullopt;
-}
-
 // Splits what stands behind a call into the section's end and the turn's.
 void split_end(std::string_view rest, std::string_view text_turn_end, CallForm& form) {
   if (!text_turn_end.empty() && rest.ends_with(text_turn_end)) {
@@ -315,7 +303,7 @@ std::optional<CallForm> read_call_form(const CallTexts& texts, IdForm ids,
         std::string_view(*two).substr(holes->back().end, *second - holes->back().end);
     close = common_front(join, tail);
     std::string back(join.substr(close));
-    if (const auto distance = counter_back(back, head)) {
+    if (const auto distance = counter_back(head, back)) {
       count_at(head.size() - *distance);
       back[back.size() - *distance] = head[head.size() - *distance];
     }

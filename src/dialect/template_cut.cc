@@ -34,6 +34,8 @@ std::size_t tag_end(std::string_view text, std::size_t at) {
   return begin == at ? at : text.find(text[begin] == '<' ? '>' : ']', at) + 1;
 }
 
+bool follows(char a, char b) { return a >= '0' && a < '9' && b == a + 1; }
+
 }  // namespace
 
 std::size_t common_front(std::string_view a, std::string_view b) {
@@ -50,6 +52,17 @@ std::size_t common_back(std::string_view a, std::string_view b) {
   }
   while (size > 0 && continues_character(a, a.size() - size)) --size;
   return std::min(a.size() - tag_end(a, a.size() - size), b.size() - tag_end(b, b.size() - size));
+}
+
+std::optional<std::size_t> counter_back(std::string_view first, std::string_view second) {
+  std::size_t size = 0;
+  while (size < first.size() && size < second.size() &&
+         first[first.size() - 1 - size] == second[second.size() - 1 - size]) {
+    ++size;
+  }
+  if (size == 0 || size >= first.size() || size >= second.size()) return std::nullopt;
+  const bool counts = follows(first[first.size() - 1 - size], second[second.size() - 1 - size]);
+  return counts ? std::optional(size + 1) : std::nullopt;
 }
 
 std::optional<std::string> between(std::string_view text, std::string_view before,

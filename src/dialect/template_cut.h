@@ -13,6 +13,11 @@ namespace asynclm {
 [[nodiscard]] std::size_t common_front(std::string_view a, std::string_view b);
 [[nodiscard]] std::size_t common_back(std::string_view a, std::string_view b);
 
+// A number that counts: from their ends back the texts agree, but for a digit of `first` where
+// `second` has the following one. Its distance from the end.
+[[nodiscard]] std::optional<std::size_t> counter_back(std::string_view first,
+                                                      std::string_view second);
+
 // The text between two others, the first `before` in it and the first `after` behind that.
 [[nodiscard]] std::optional<std::string> between(std::string_view text, std::string_view before,
                                                  std::string_view after);

@@ -27,6 +27,10 @@ std::string_view to_string(Kind kind) {
       return "index";
     case Kind::content:
       return "content";
+    case Kind::last_name:
+      return "last name";
+    case Kind::last_id:
+      return "last id";
   }
   std::unreachable();
 }
@@ -129,6 +133,12 @@ std::string filled(const TemplatePieces& pieces, const PieceValues& values) {
         break;
       case Kind::content:
         out += values.content;
+        break;
+      case Kind::last_name:
+        out += values.last_name;
+        break;
+      case Kind::last_id:
+        out += values.last_id;
         break;
     }
   }
@@ -264,6 +274,8 @@ Json to_json(const TemplateDialect& d) {
                  {"section_close", d.call.section_close},
                  {"turn_end", d.call.turn_end},
                  {"arguments", arguments},
+                 {"first_index", d.call.first_index},
+                 {"counts_on", d.call.counts_on},
                  {"several_in_a_turn", d.call.several},
                  {"keeps_text", d.call.keeps_text}};
   out["result"] = {{"first", shown(d.result.first)},      {"between", shown(d.result.between)},
@@ -331,6 +343,8 @@ std::string to_string(const TemplateDialect& d) {
   out += std::format("call ids     {}\n", to_string(d.ids));
   if (!d.has_system) out += "system       none: its text goes in front of the first user turn\n";
   if (d.alternates) out += "turns        must alternate\n";
+  if (d.rewrites_past) out += "past turns   are printed otherwise once the next one comes\n";
+  if (d.reasoning.dropped_from_past) out += "past turns   lose their reasoning\n";
   for (const std::string& note : d.notes) out += std::format("note         {}\n", note);
   if (!d.example.empty()) out += "example\n" + d.example + "\n";
   return out;

@@ -17,7 +17,16 @@ namespace asynclm {
 
 // A text with holes. Neighbours are never both literals.
 struct TemplatePiece {
-  enum class Kind : std::uint8_t { literal, name, arguments, id, index, content };
+  enum class Kind : std::uint8_t {
+    literal,
+    name,
+    arguments,
+    id,
+    index,
+    content,
+    last_name,  // of the call whose result came before
+    last_id,
+  };
   Kind kind = Kind::literal;
   std::string text = {};  // literal
   friend bool operator==(const TemplatePiece&, const TemplatePiece&) = default;
@@ -31,6 +40,8 @@ struct PieceValues {
   std::string id = {};
   std::size_t index = 0;
   std::string content = {};
+  std::string last_name = {};
+  std::string last_id = {};
 };
 [[nodiscard]] std::string filled(const TemplatePieces& pieces, const PieceValues& values);
 // "<tool_call>\n{"name": "‹name›", …": for people.
@@ -79,7 +90,8 @@ struct CallForm {
   std::string section_open = {};  // before the first call
   TemplatePieces call = {};
   std::string between = {};        // two calls
-  std::size_t first_index = 0;     // where the form has the call's number
+  std::size_t first_index = 0;     // the first call's number, where the form has one
+  bool counts_on = false;          // numbers go on in later turns
   std::string section_close = {};  // after the last call
   std::string turn_end = {};       // what the template ends the turn with, behind the section
   ArgumentsForm arguments = {};

@@ -30,7 +30,7 @@ std::vector<Span> without_end(std::vector<Span> spans, const Vocabulary& vocabul
 }
 
 void append_result(const TemplatePieces& pieces, const TemplateDialect& dialect,
-                   const ControlSpellings& controls, const CallResult& result,
+                   const ControlSpellings& controls, const CallResult& result, const ChatCall& last,
                    std::vector<Span>& out) {
   for (const TemplatePiece& piece : pieces) {
     switch (piece.kind) {
@@ -49,10 +49,11 @@ void append_result(const TemplatePieces& pieces, const TemplateDialect& dialect,
         break;
       }
       default: {
-        const std::string text =
-            filled({piece}, {.name = result.call.name,
-                             .id = result.call.id,
-                             .index = dialect.call.first_index + result.index});
+        const std::string text = filled({piece}, {.name = result.call.name,
+                                                  .id = result.call.id,
+                                                  .index = dialect.call.first_index + result.index,
+                                                  .last_name = last.name,
+                                                  .last_id = last.id});
         out.emplace_back(TextSpan{text, Origin::runtime});
       }
     }
@@ -77,7 +78,12 @@ TemplatePieces after_result(const TemplateDialect& dialect) {
       pieces.front().text.starts_with(dialect.call.turn_end)) {
     pieces.front().text.erase(0, dialect.call.turn_end.size());
   }
-  pieces.insert(pieces.begin(), dialect.result.last.begin(), dialect.result.last.end());
+  TemplatePieces last = dialect.result.last;
+  for (TemplatePiece& piece : last) {
+    if (piece.kind == Kind::id) piece.kind = Kind::last_id;
+    if (piece.kind == Kind::name) piece.kind = Kind::last_name;
+  }
+  pieces.insert(pieces.begin(), last.begin(), last.end());
   return pieces;
 }
 
@@ -126,9 +132,11 @@ std::vector<Span> result_turn(const TemplateDialect& dialect, const Vocabulary& 
         i == 0 ? (place == ResultPlace::after_calls ? form.first : after_other_text(dialect))
         : form.between.empty() ? after_result(dialect)
                                : form.between;
-    append_result(pieces, dialect, controls, results[i], out);
+    append_result(pieces, dialect, controls, results[i], results[i == 0 ? 0 : i - 1].call, out);
   }
-  if (!results.empty()) append_result(form.last, dialect, controls, results.back(), out);
+  if (!results.empty()) {
+    append_result(form.last, dialect, controls, results.back(), results.back().call, out);
+  }
   out.append_range(template_spans(controls, form.prompt));
   return without_end(std::move(out), vocabulary, state);
 }

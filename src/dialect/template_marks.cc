@@ -90,21 +90,16 @@ std::string Marks::marked(std::string_view text, std::optional<Origin> origin) c
   const std::string_view behind = text.substr(begin + core.size());
   if (origin) out += mark(kContentBegin + static_cast<std::size_t>(*origin));
   while (!core.empty()) {
-    // The white space around a spelling lies within the marks: where a template cuts there, it
-    // strips what it would strip without them.
-    const std::string_view spelling = strip_left(core);
-    const std::size_t size = controls_.at_front(spelling).second;
+    const std::size_t size = controls_.at_front(core).second;
     if (size == 0) {
       out += core.front();
       core.remove_prefix(1);
       continue;
     }
-    const std::string_view rest = strip_left(spelling.substr(size));
-    const auto whole = static_cast<std::size_t>(rest.data() - core.data());
     out += mark(kSpellingBegin);
-    out += core.substr(0, whole);
+    out += core.substr(0, size);
     out += mark(kSpellingEnd);
-    core = rest;
+    core.remove_prefix(size);
   }
   if (origin) out += mark(kContentEnd);
   out += behind;
@@ -143,12 +138,8 @@ std::string Marks::unmarked(std::string_view rendered) const {
 std::size_t Marks::marked_spelling(std::string_view text) const {
   if (mark_at_front(text) != kSpellingBegin) return 0;
   const std::string_view inside = text.substr(kMarkBytes);
-  const std::string_view spelling = strip_left(inside);
-  const std::size_t size = controls_.at_front(spelling).second;
-  if (size == 0) return 0;
-  const std::string_view rest = strip_left(spelling.substr(size));
-  return mark_at_front(rest) == kSpellingEnd ? static_cast<std::size_t>(rest.data() - inside.data())
-                                             : 0;
+  const std::size_t size = controls_.at_front(inside).second;
+  return mark_at_front(inside.substr(size)) == kSpellingEnd ? size : 0;
 }
 
 std::vector<Span> Marks::spans(std::string_view rendered) const {

@@ -2,8 +2,8 @@
 // Which text of a rendered prompt came from whom. The inputs of a render are marked with characters
 // that neither they nor the template have: around each spelling of a control token, so that what a
 // person or a tool spells stays text, and at the ends of each content, for its origin. The marks
-// lie outside of what templates look for (a `</think>` is found where it stands) and inside the
-// white space that they trim.
+// lie outside of what templates look for (a `</think>` is found where it stands), and those of
+// contents inside the white space that they trim.
 #pragma once
 
 #include <cstddef>

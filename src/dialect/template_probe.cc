@@ -90,7 +90,10 @@ class Prober {
     if (!printed()) use_other_form();
     if (printed()) check_calls();
     probe_results();
-    if (printed()) probe_ids();
+    if (printed()) {
+      probe_ids();
+      probe_counting();
+    }
     probe_history();
     d_.family = family();
     d_.example = example();
@@ -165,19 +168,25 @@ class Prober {
       const auto open = between(*next, kText, kUser2).value_or("");
       const auto first = std::string_view(base_).substr(0, base_.find(kUser));
       user_open_ = behind(open, open.size() - common_back(open, first));
+      // A template may write more where no prompt follows.
+      const std::string end = open.substr(0, open.size() - user_open_.size());
+      if (!end.empty() && d_.text_turn_end.starts_with(end)) d_.text_turn_end = end;
     }
   }
 
-  // A tag of reasoning at the end is the prompt's, not every turn's.
+  // Tags of reasoning at the end are the prompt's, not every turn's.
   static void cut_reasoning(std::string& open) {
-    const std::string_view text = strip_right(open);
-    const auto tag = text.find_last_of("<[");
-    if (tag == std::string_view::npos || tag == 0) return;
-    std::string word(text.substr(tag));
-    std::ranges::transform(word, word.begin(), [](char c) {
-      return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-    });
-    if (word.contains("think")) open.resize(tag);
+    while (true) {
+      const std::string_view text = strip_right(open);
+      const auto tag = text.find_last_of("<[");
+      if (tag == std::string_view::npos || tag == 0) return;
+      std::string word(text.substr(tag));
+      std::ranges::transform(word, word.begin(), [](char c) {
+        return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+      });
+      if (!word.contains("think")) return;
+      open.resize(tag);
+    }
   }
 
   void probe_roles() {
@@ -436,23 +445,28 @@ class Prober {
     return std::string(rest.substr(common_front(d_.call.section_close, rest)));
   }
 
-  TemplatePieces with_holes(std::string text, const ChatCall& call) const {
+  // `last`: the call whose result came before, if there is one.
+  static TemplatePieces with_holes(std::string_view rest, const ChatCall& call,
+                                   const ChatCall* last = nullptr) {
     using Kind = TemplatePiece::Kind;
+    std::vector<std::pair<Kind, std::string_view>> words = {{Kind::id, call.id},
+                                                            {Kind::name, call.name}};
+    if (last != nullptr) {
+      words.insert(words.end(), {{Kind::last_id, last->id}, {Kind::last_name, last->name}});
+    }
     TemplatePieces out;
-    const auto literal = [&](std::string_view words) {
-      if (!words.empty()) out.push_back({Kind::literal, std::string(words)});
+    const auto literal = [&](std::string_view text) {
+      if (!text.empty()) out.push_back({Kind::literal, std::string(text)});
     };
-    std::string_view rest = text;
     while (!rest.empty()) {
-      const auto id = call.id.empty() ? std::string_view::npos : rest.find(call.id);
-      const auto name = rest.find(call.name);
-      const auto at = std::min(id, name);
+      const auto next = std::ranges::min_element(
+          words, {}, [&](const auto& word) { return rest.find(word.second); });
+      const auto at = rest.find(next->second);
       if (at == std::string_view::npos) break;
       literal(rest.substr(0, at));
-      const bool is_id = at == id;
-      out.push_back({is_id ? Kind::id : Kind::name, {}});
-      const bool counted = !is_id && rest.substr(0, at).ends_with("functions.");
-      rest.remove_prefix(at + (is_id ? call.id.size() : call.name.size()));
+      out.push_back({next->first, {}});
+      const bool counted = next->first == Kind::name && rest.substr(0, at).ends_with("functions.");
+      rest.remove_prefix(at + next->second.size());
       // Kimi's id, made by the template.
       if (counted && rest.size() > 1 && rest[0] == ':' && rest[1] >= '0' && rest[1] <= '9') {
         literal(":");
@@ -497,7 +511,15 @@ class Prober {
     if (at == std::string::npos) return;
     r.first = with_holes(plain->substr(0, at), a);
     r.first.push_back({Kind::content, {}});
-    r.last = with_holes(behind(*plain, at + kResult.size()), a);
+    const std::string end = behind(*plain, at + kResult.size());
+    const auto prompted = behind_calls({a}, results({kResult}), true);
+    const auto more = prompted ? prompted->find(kResult) : std::string::npos;
+    const std::string going_on =
+        more == std::string::npos ? end : behind(*prompted, more + kResult.size());
+    // A template may write more where no prompt follows.
+    const std::size_t shared = going_on.starts_with(end) ? end.size() : common_front(end, going_on);
+    r.last = with_holes(end.substr(0, shared), a);
+    r.prompt = behind(going_on, shared);
     if (const auto quoted = behind_calls({a}, results({"Q\"uz\n"}), false)) {
       r.json = quoted->contains("Q\\\"uz");
     }
@@ -505,10 +527,6 @@ class Prober {
       return has(pieces, Kind::id) || has(pieces, Kind::name);
     };
     r.by_position = !named(r.first) && !named(r.last);
-    if (const auto prompted = behind_calls({a}, results({kResult}), true);
-        prompted && prompted->starts_with(*plain)) {
-      r.prompt = behind(*prompted, plain->size());
-    }
     r.same_turn = !d_.assistant_open.empty() && !r.prompt.contains(trimmed(d_.assistant_open));
     if (d_.call.several) probe_two_results();
     Messages late = {user(), printed() ? calling({a}) : assistant(kText)};
@@ -526,8 +544,40 @@ class Prober {
       d_.notes.emplace_back("the results of two calls are not printed");
       return;
     }
-    d_.result.between = with_holes(*middle, second());
+    const ChatCall a = first();
+    d_.result.between = with_holes(*middle, second(), &a);
+    count_results(d_.result.first, d_.result.between);
     d_.result.between.push_back({TemplatePiece::Kind::content, {}});
+  }
+
+  // The number of the call, in the last words before the content.
+  static void count_results(TemplatePieces& first, TemplatePieces& between) {
+    using Kind = TemplatePiece::Kind;
+    if (first.size() < 2 || first[first.size() - 2].kind != Kind::literal || between.empty() ||
+        between.back().kind != Kind::literal) {
+      return;
+    }
+    const auto distance = counter_back(first[first.size() - 2].text, between.back().text);
+    if (!distance) return;
+    const auto split = [&](TemplatePieces& pieces, std::size_t at) {
+      const std::string text = pieces[at].text;
+      const std::size_t place = text.size() - *distance;
+      pieces[at].text.resize(place);
+      pieces.insert(pieces.begin() + static_cast<std::ptrdiff_t>(at) + 1,
+                    {{Kind::index, {}}, {Kind::literal, text.substr(place + 1)}});
+    };
+    split(first, first.size() - 2);
+    split(between, between.size() - 1);
+  }
+
+  // Whether the calls' numbers go on in later turns.
+  void probe_counting() {
+    if (!has(d_.call.call, TemplatePiece::Kind::index)) return;
+    const ChatCall a = first();
+    const ChatCall b = second();
+    const auto text =
+        maybe({user(), calling({a}), result(a, kResult), calling({b})}, {.tools = true});
+    d_.call.counts_on = text && text->contains(written_call(d_.call, b, 1));
   }
 
   // Ids that another client would send.
@@ -562,7 +612,7 @@ class Prober {
   }
 
   std::string family() const {
-    static constexpr std::array<std::pair<std::string_view, std::string_view>, 20> kMarks = {{
+    static constexpr std::array<std::pair<std::string_view, std::string_view>, 21> kMarks = {{
         {"<|tool_calls_section_begin|>", "kimi"},
         {"<｜tool▁call", "deepseek"},
         {"<｜DSML｜", "deepseek"},
@@ -579,13 +629,14 @@ class Prober {
         {"<function=", "qwen3-coder"},
         {"<arg_key>", "glm"},
         {"<tool_call>", "hermes"},
+        {"<|/tool_call|>", "phi"},
         {"<|tool_call|>", "granite"},
         {"<function_calls>", "olmo"},
         {"{\"name\": \"", "llama"},
         {"{\"type\": \"function\"", "llama"},
     }};
     if (d_.call.source == CallForm::Source::generic) return "generic";
-    std::string text = d_.call.section_open + shown(d_.call.call);
+    std::string text = d_.call.section_open + shown(d_.call.call) + d_.call.section_close;
     if (d_.call.arguments.kind == ArgumentsForm::Kind::pairs) text += d_.call.arguments.before_key;
     for (const auto& [mark, name] : kMarks) {
       if (text.contains(mark)) return std::string(name);

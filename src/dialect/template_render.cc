@@ -27,26 +27,33 @@ Origin origin_of(const ChatMessage& message) {
 }
 
 // How much is marked. The first that leaves the text as it is without marks is taken.
-enum class Marking {
-  all,        // spellings of control tokens, and where contents begin and end
-  spellings,  // spellings alone: a template looks at the first character of a content
-  foreign,    // those of people and tools: a template looks at what an assistant's text begins with
+struct Marking {
+  bool assistant;  // the spellings of control tokens in an assistant's text too
+  bool ends;       // where contents begin and end
 };
-constexpr std::array kMarkings = {Marking::all, Marking::spellings, Marking::foreign};
+constexpr std::array<Marking, 4> kMarkings = {{
+    {.assistant = true, .ends = true},
+    // A template takes an assistant's text apart (`</think>`).
+    {.assistant = false, .ends = true},
+    // It looks at the first character of a content.
+    {.assistant = true, .ends = false},
+    {.assistant = false, .ends = false},
+}};
 
-ChatMessage marked(const Marks& marks, const ChatMessage& message, Marking marking) {
-  if (marking == Marking::foreign && message.role == ChatRole::assistant) return message;
+ChatMessage marked(const Marks& marks, const ChatMessage& message, const Marking& marking) {
   const Origin origin = origin_of(message);
-  const auto edge = marking == Marking::all ? std::optional(origin) : std::nullopt;
+  const auto ends = marking.ends ? std::optional(origin) : std::nullopt;
   ChatMessage out = message;
-  out.content = marks.marked(message.content, edge);
-  out.reasoning = marks.marked(message.reasoning, edge);
+  if (message.role != ChatRole::assistant || marking.assistant) {
+    out.content = marks.marked(message.content, ends);
+    out.reasoning = marks.marked(message.reasoning, ends);
+  }
   out.call_id = marks.marked(message.call_id, std::nullopt);
   out.name = marks.marked(message.name, std::nullopt);
   for (ChatCall& call : out.calls) {
     call.id = marks.marked(call.id, std::nullopt);
     call.name = marks.marked(call.name, std::nullopt);
-    call.arguments = marks.marked_json(call.arguments, edge);
+    call.arguments = marks.marked_json(call.arguments, ends);
   }
   return out;
 }
@@ -96,7 +103,7 @@ Result<std::vector<Span>> ChatTemplate::render_spans(const ControlSpellings& con
   RenderOptions marked_options = options;
   marked_options.tools = marks.marked_json(options.tools, std::nullopt);
   std::optional<std::string> safe;
-  for (const Marking marking : kMarkings) {
+  for (const Marking& marking : kMarkings) {
     std::vector<ChatMessage> marked_messages;
     for (const ChatMessage& message : messages) {
       marked_messages.push_back(marked(marks, message, marking));
@@ -104,7 +111,7 @@ Result<std::vector<Span>> ChatTemplate::render_spans(const ControlSpellings& con
     auto rendered = render(marked_messages, marked_options);
     if (!rendered) continue;
     if (marks.unmarked(*rendered) == *plain) return marks.spans(*rendered);
-    if (marking == Marking::spellings) safe = *std::move(rendered);
+    if (marking.assistant && !marking.ends) safe = *std::move(rendered);
   }
   if (safe) return marks.spans(*safe);
   return fail(ErrorCode::unsupported,

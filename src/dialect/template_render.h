@@ -41,8 +41,9 @@ class ChatTemplate {
                                            const RenderOptions& options) const;
 
   // The same text in spans. Whatever people, tools and results wrote is text, whatever it spells.
-  // A template that looks at such spellings itself sees them marked: where that changes what it
-  // writes, the text may differ from transformers', never become a control token.
+  // A template that looks at such spellings itself sees them marked. Where that changes what it
+  // does with an assistant's earlier text (`</think>`), that text is taken as transformers takes
+  // it; elsewhere the text may then differ from transformers'.
   [[nodiscard]] Result<std::vector<Span>> render_spans(const ControlSpellings& controls,
                                                        const std::vector<ChatMessage>& messages,
                                                        const RenderOptions& options) const;
