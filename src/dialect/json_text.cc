@@ -278,27 +278,6 @@ std::string write_json(const JsonText& value) {
 Json to_json(const JsonText& value) { return convert(value, false); }
 Json to_checkable_json(const JsonText& value) { return convert(value, true); }
 
-JsonText from_json(const Json& value) {
-  JsonText out;
-  if (value.is_boolean()) {
-    out.kind = JsonText::Kind::boolean;
-    out.truth = value.get<bool>();
-  } else if (value.is_number()) {
-    out.kind = JsonText::Kind::number;
-    out.text = value.dump();
-  } else if (value.is_string()) {
-    out.kind = JsonText::Kind::string;
-    out.text = value.get<std::string>();
-  } else if (value.is_array()) {
-    out.kind = JsonText::Kind::array;
-    for (const Json& item : value) out.items.push_back(from_json(item));
-  } else if (value.is_object()) {
-    out.kind = JsonText::Kind::object;
-    for (const auto& [name, item] : value.items()) out.members.push_back({name, from_json(item)});
-  }
-  return out;
-}
-
 bool same_value(const JsonText& a, const JsonText& b) {
   if (a.kind != b.kind) return false;
   switch (a.kind) {

@@ -65,7 +65,6 @@ struct JsonMember {
 // For a check against a schema: integers beyond 64 bits become the largest or smallest of those,
 // and so stay integers.
 [[nodiscard]] Json to_checkable_json(const JsonText& value);
-[[nodiscard]] JsonText from_json(const Json& value);
 
 // Equal as JSON values: objects whatever the order of their members, integers digit by digit, other
 // numbers by value.

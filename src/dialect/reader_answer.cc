@@ -54,6 +54,7 @@ Task<bool> AnswerReader::answer() {
     }
     if (place_.line_blank && co_await opens_line(c)) continue;
     if (c == '`' && co_await code_span()) continue;
+    if (begins_word() && co_await inner_form(false)) continue;
     if (c == '{' && !place_.object_seen && visible())
       place_.object_seen = co_await looks_like_call(in.at);
     pass(in.at + 1);
@@ -90,8 +91,9 @@ Task<bool> AnswerReader::at_mark(const Mark& mark) {
       co_return co_await marked_call(mark, begin);
     }
     case MarkRole::think_open: {
-      const bool tag = mark.text.starts_with('<') && mark.text.ends_with("k>");
-      if (visible() && tag && !place_.line_blank) co_return false;  // a mention
+      const bool tag = mark.text.starts_with('<') && !mark.text.contains('|');
+      const bool mentioned = in_sentence() || (tag && !place_.line_blank);
+      if (visible() && mentioned) co_return false;
       drop(begin, behind);
       place_.region = Region::reasoning;
       co_return true;
@@ -197,6 +199,13 @@ bool AnswerReader::in_sentence() const {
   if (place_.line_blank) return false;
   return std::ranges::none_of(kSentenceEnds,
                               [&](std::string_view end) { return place_.line_end.ends_with(end); });
+}
+
+// At a word within a line of text, where a call could begin whose opening mark is missing.
+bool AnswerReader::begins_word() const {
+  return !place_.line_blank && visible() && unmarked_may_count() &&
+         tools_.may_begin_name(in.view(in.at, in.at + 1)) &&
+         (is_space(in[in.at - 1]) || !in_sentence());
 }
 
 bool AnswerReader::is_own(const Mark& mark) const {

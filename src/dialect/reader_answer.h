@@ -53,6 +53,7 @@ class AnswerReader : public Lookahead {
   [[nodiscard]] Task<bool> turn_is_over(std::size_t behind);
   [[nodiscard]] Task<bool> prose_follows(std::size_t offset);
   [[nodiscard]] bool in_sentence() const;
+  [[nodiscard]] bool begins_word() const;
   void finish();
 
   // reader_marked.cc: calls with marks
@@ -69,6 +70,7 @@ class AnswerReader : public Lookahead {
   [[nodiscard]] Task<bool> fence(int c);
   [[nodiscard]] Task<bool> quoted_byte();
   [[nodiscard]] Task<bool> code_span();
+  [[nodiscard]] Task<bool> only_a_word(std::size_t offset);
   [[nodiscard]] Task<bool> data_value();
   [[nodiscard]] Task<bool> looks_like_call(std::size_t offset);
 
@@ -86,7 +88,7 @@ class AnswerReader : public Lookahead {
   [[nodiscard]] Task<bool> bracketed(Found& found);
   [[nodiscard]] Task<bool> declared_name_at(std::size_t offset);
   [[nodiscard]] Task<bool> named_call(Found& found, std::string_view fence);
-  [[nodiscard]] Task<bool> line_of_inner_form();
+  [[nodiscard]] Task<bool> inner_form(bool at_line_start);
   [[nodiscard]] bool take(Found& found, const Candidate& call, std::string_view mark) const;
 
   // reader_harmony.cc

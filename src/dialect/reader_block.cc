@@ -113,6 +113,7 @@ Task<Got> BlockReader::list(std::vector<Candidate>& out, bool bare) {
       got = co_await python(call, false);
     }
     if (got != Got::value) co_return got;
+    if (bare && !call.tool) co_return Got::malformed;
     out.push_back(std::move(call));
     in.at = co_await after_space(in.at);
     const int next = co_await in.next();

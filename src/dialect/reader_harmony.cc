@@ -9,6 +9,7 @@ namespace asynclm::dialect {
 namespace {
 
 constexpr std::size_t kMaxHeader = 1024;  // bytes
+constexpr int kMaxWords = 8;
 
 bool ends_word(char c) { return is_space(c); }
 
@@ -32,13 +33,17 @@ Task<bool> AnswerReader::message() {
   const std::size_t begin = in.at;
   std::string header;
   std::size_t offset = begin;
+  int words = 0;
   for (;;) {
     const int c = co_await in.peek(offset);
-    if (c < 0 || offset - begin > kMaxHeader) {
-      if (c >= 0) co_return false;  // no header
+    // Somebody speaks of the token.
+    if (offset - begin > kMaxHeader || words > kMaxWords || (c < 0 && in_sentence()))
+      co_return false;
+    if (c < 0) {
       drop(begin, offset);
       co_return true;
     }
+    if (is_space(c)) ++words;
     const Mark* mark = c == '<' ? co_await mark_at(offset) : nullptr;
     if (mark == nullptr) {
       header += static_cast<char>(c);
@@ -46,6 +51,7 @@ Task<bool> AnswerReader::message() {
       continue;
     }
     if (mark->role == MarkRole::turn_end || mark->role == MarkRole::harmony_end) {
+      if (in_sentence()) co_return false;
       drop(begin, offset);
       place_.harmony = true;
       co_return true;

@@ -20,7 +20,7 @@ Task<bool> AnswerReader::opens_line(int c) {
   if (options_.own == ReaderOptions::Template::action && co_await looks_at(in.at, "Action:") &&
       co_await unmarked(false))
     co_return true;
-  co_return co_await line_of_inner_form();
+  co_return co_await inner_form(true);
 }
 
 // One byte of a quotation. False where it is not part of it: a mark that ends the turn or, in
@@ -80,11 +80,24 @@ Task<bool> AnswerReader::fence(int c) {
   }
 }
 
+// Whether a line has one word more at most.
+Task<bool> AnswerReader::only_a_word(std::size_t offset) {
+  constexpr std::size_t kLongest = 32;  // bytes
+  const std::size_t most = offset + kLongest;
+  for (int c = co_await in.peek(offset); c >= 0 && !is_space(c); c = co_await in.peek(++offset)) {
+    if (c == '`' || offset > most) co_return false;
+  }
+  const int c = co_await in.peek(co_await after_blanks(offset));
+  co_return c == '\n' || c == '\r';
+}
+
 Task<bool> AnswerReader::code_span() {
   const std::size_t begin = in.at;
   std::size_t offset = begin;
   while (co_await in.peek(offset) == '`') ++offset;
   const std::size_t ticks = offset - begin;
+  if (ticks >= 3 && begin > 0 && is_space(in[begin - 1]) && co_await only_a_word(offset))
+    co_return co_await fence('`');  // behind a list's bullet or a colon
   if (ticks > kMaxTicks || begin < no_span_before_[ticks]) {
     pass(offset);
     co_return true;

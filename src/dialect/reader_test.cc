@@ -250,6 +250,11 @@ TEST_F(ReaderTest, MissingMarks) {
   EXPECT_EQ(read("Now.\n<function=lamp>\n" + parameter("room", "a") + "</function>"),
             "lamp {\"room\":\"a\"}\n| Now.");
   EXPECT_EQ(read("ping[ARGS]{}"), "ping {}\n");
+  EXPECT_EQ(read("Wait.ping[ARGS]{}"), "ping {}\n| Wait.");
+  EXPECT_EQ(read("I could write ping[ARGS]{} here."), "| I could write ping[ARGS]{} here.");
+  EXPECT_EQ(read("<|tool_calls_section_begin|>functions.ping:2<|tool_call_argument_begin|>{}"
+                 "<|tool_call_end|>"),
+            "ping {}\n");
   EXPECT_EQ(read("lamp\n<arg_key>room</arg_key>\n<arg_value>a</arg_value>\n</tool_call>"),
             "lamp {\"room\":\"a\"}\n");
   EXPECT_EQ(read("<invoke name=\"lamp\"><parameter name=\"room\">a</parameter></invoke>"),
@@ -371,6 +376,9 @@ TEST_F(ReaderTest, Quotations) {
            "Thus:\n\n```\n" + tagged(kPing) + "\n\nis not closed",
            "The form " + block + " is one.",
            "**" + block + "**",
+           "1. ```xml\n" + tagged(kPing) + "\n```\n2. Else nothing.",
+           "Such as: ```\n" + tagged(kPing) + "\n```",
+           std::string("The token <|channel|> names a channel, [THINK] and <think> open thoughts."),
            std::string("The mark <tool_call> opens it and </tool_call> closes it."),
            std::string("[TOOL_CALLS] stands first, <|im_end|> last."),
            std::string("Use functools[0] or <function=ping> for it."),

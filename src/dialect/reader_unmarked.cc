@@ -288,14 +288,14 @@ Task<bool> AnswerReader::named_call(Found& found, std::string_view fence) {
   co_return got == Got::value&& take(found, call, fence);
 }
 
-// At a line that begins with a declared name: a call whose opening mark is missing, if what follows
-// the name cannot be anything else.
-Task<bool> AnswerReader::line_of_inner_form() {
+// At a declared name: a call whose opening mark is missing, if what follows the name cannot be
+// anything else. Within a line, a token must follow it at once.
+Task<bool> AnswerReader::inner_form(bool at_line_start) {
   const std::size_t begin = in.at;
   constexpr std::string_view kCall = "call:";
   constexpr std::string_view kTyped = "function<｜tool▁sep｜>";  // DeepSeek
-  const bool gemma = co_await looks_at(begin, kCall);
-  bool named = co_await looks_at(begin, kTyped);
+  const bool gemma = at_line_start && co_await looks_at(begin, kCall);
+  bool named = at_line_start && co_await looks_at(begin, kTyped);
   if (!named) named = co_await declared_name_at(begin + (gemma ? kCall.size() : 0));
   if (!named) co_return false;
   begin_attempt(begin, {});
