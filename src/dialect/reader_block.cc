@@ -195,15 +195,16 @@ Task<bool> BlockReader::skip_fence_mark() {
   co_return true;
 }
 
-Task<Got> BlockReader::named(const Mark* mark, NamePlace place, Candidate& out) {
+// A name and the tokens that part it from its arguments, at which `at` is then. `empty`: a closing
+// mark stands where they would.
+Task<Got> BlockReader::name_and_separator(NamePlace place, Candidate& out, bool& empty) {
+  empty = false;
   out.begin = in.at;
   out.name = co_await name();
   if (out.name.empty()) co_return co_await in.next() < 0 ? Got::cut : Got::malformed;
   out.end = in.at;
   out.tool = tools_.find(out.name, place);
-  const bool braces = mark != nullptr && mark->braces;
   in.at = co_await after_space(in.at);
-  int c = co_await in.next();
   const Mark* next = co_await mark_at(in.at);
   if (next != nullptr && next->text == "[CALL_ID]") {
     in.at += next->text.size();
@@ -211,51 +212,58 @@ Task<Got> BlockReader::named(const Mark* mark, NamePlace place, Candidate& out) 
     next = co_await mark_at(in.at);
     if (next == nullptr || next->text != "[ARGS]") co_return Got::malformed;
   }
-  if (next != nullptr && next->text == "<｜tool▁sep｜>") {
-    // name<sep>{…}, or function<sep>name and the object in a fence.
-    in.at = co_await after_space(in.at + next->text.size());
-    c = co_await in.next();
-    if (c != '{' && c != '`') {
-      out.name = co_await name();
-      out.tool = tools_.find(out.name, place);
-      in.at = co_await after_space(in.at);
-    }
-    next = nullptr;
+  if (next == nullptr || next->role != MarkRole::separator || next->text.starts_with("<arg"))
+    co_return Got::value;
+  in.at = co_await after_space(in.at + next->text.size());
+  int c = co_await in.next();
+  if (next->text == "<｜tool▁sep｜>" && c != '{' && c != '`') {
+    out.name = co_await name();  // what stood before it was the call's type, "function"
+    out.tool = tools_.find(out.name, place);
+    in.at = co_await after_space(in.at);
     c = co_await in.next();
   }
-  if (next != nullptr && (next->text == "[ARGS]" || next->text == "<|tool_call_argument_begin|>")) {
-    in.at = co_await after_space(in.at + next->text.size());
-    c = co_await in.next();
-    next = co_await mark_at(in.at);
-    if (next != nullptr && next->role == MarkRole::block_close) {  // nothing between the marks
-      out.form = CallForm::named_object;
-      tell(out);
-      co_return Got::value;
-    }
-    if (c != '{' && c != '`') co_return c < 0 ? Got::cut : Got::malformed;
+  next = co_await mark_at(in.at);
+  empty = next != nullptr && next->role == MarkRole::block_close;
+  if (empty || c == '{' || c == '`') co_return Got::value;
+  co_return c < 0 ? Got::cut : Got::malformed;
+}
+
+Task<Got> BlockReader::arguments_behind_name(Candidate& out, bool braces) {
+  const bool fenced = co_await skip_fence_mark();
+  const int c = co_await in.next();
+  if (c != '{') co_return c < 0 ? Got::cut : Got::malformed;
+  out.form = braces ? CallForm::braces : CallForm::named_object;
+  tell(out);
+  const Got got = co_await arguments(out, {.braces = braces});
+  if (got != Got::value || !fenced) co_return got;
+  in.at = co_await after_space(in.at);
+  if (co_await looks_at(in.at, "```")) in.at += 3;
+  out.end = in.at;
+  co_return got;
+}
+
+Task<Got> BlockReader::named(const Mark* mark, NamePlace place, Candidate& out) {
+  bool empty = false;
+  const Got head = co_await name_and_separator(place, out, empty);
+  if (head != Got::value) co_return head;
+  const bool braces = mark != nullptr && mark->braces;
+  const int c = co_await in.next();
+  if (empty) {
+    out.form = CallForm::named_object;
+    tell(out);
+    co_return Got::value;
   }
   if (c == '(') {
     out.form = CallForm::python;
     tell(out);
     ++in.at;
-    ValueReader values(in, {braces});
+    ValueReader values(in, {.braces = braces});
     out.arguments.emplace();
     const Got got = co_await values.python_arguments(*out.arguments);
     out.end = in.at;
     co_return got;
   }
-  const bool fenced = c == '`' && co_await skip_fence_mark();
-  if (fenced) c = co_await in.next();
-  if (c == '{') {
-    out.form = braces ? CallForm::braces : CallForm::named_object;
-    tell(out);
-    const Got got = co_await arguments(out, {braces});
-    if (got != Got::value || !fenced) co_return got;
-    in.at = co_await after_space(in.at);
-    if (co_await looks_at(in.at, "```")) in.at += 3;
-    out.end = in.at;
-    co_return got;
-  }
+  if (c == '{' || c == '`') co_return co_await arguments_behind_name(out, braces);
   if (mark == nullptr || mark->role != MarkRole::block_open || mark->unclosed || braces)
     co_return c < 0 ? Got::cut : Got::malformed;
   co_return co_await pairs(out, {});

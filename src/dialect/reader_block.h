@@ -85,6 +85,8 @@ class BlockReader : public Lookahead {
  private:
   struct Tag;
 
+  [[nodiscard]] Task<Got> name_and_separator(NamePlace place, Candidate& out, bool& empty);
+  [[nodiscard]] Task<Got> arguments_behind_name(Candidate& out, bool braces);
   [[nodiscard]] Task<Got> item(const Mark& open, std::vector<Candidate>& out);
   [[nodiscard]] Task<bool> skip_between();
   [[nodiscard]] Task<bool> skip_fence_mark();
@@ -95,6 +97,9 @@ class BlockReader : public Lookahead {
   [[nodiscard]] Task<Got> parameters(Candidate& out);
   [[nodiscard]] Task<Got> pairs(Candidate& out, std::string key);
   [[nodiscard]] Task<Tag> tag_at(std::size_t offset);
+  [[nodiscard]] Task<bool> parameter_tag(std::size_t offset, Tag& tag);
+  [[nodiscard]] Task<bool> tag_of_parameter(std::size_t offset, Tag& tag);
+  static void set_kind(const Mark& mark, Tag& tag);
   [[nodiscard]] Task<bool> attribute(std::string_view name, std::string& out, std::size_t& offset);
   [[nodiscard]] Task<Got> parameter_value(const Candidate& call, std::string& out, Tag& next);
   [[nodiscard]] Task<int> ends_value(const Candidate& call, const Tag& close, int depth);

@@ -94,76 +94,75 @@ Task<bool> BlockReader::attribute(std::string_view name, std::string& out, std::
   co_return !out.empty();
 }
 
+void BlockReader::set_kind(const Mark& mark, Tag& tag) {
+  using enum Tag::Kind;
+  switch (mark.role) {
+    case MarkRole::call_close:
+      if (mark.text.contains("parameter")) tag.kind = parameter_close;
+      if (mark.text.contains("function") || mark.text.contains("invoke")) tag.kind = call_close;
+      break;
+    case MarkRole::block_close:
+      tag.kind = block_close;
+      break;
+    case MarkRole::section:
+      tag.kind = mark.text.starts_with("</") ? block_close : other_open;
+      break;
+    case MarkRole::block_open:
+    case MarkRole::call_open:
+      tag.kind = other_open;
+      break;
+    case MarkRole::turn_end:
+    case MarkRole::harmony_end:
+    case MarkRole::result_open:
+    case MarkRole::think_close:
+      tag.kind = turn_end;
+      break;
+    default:
+      break;
+  }
+}
+
+// <parameter=name>, <parameter name="name" string="true">
+Task<bool> BlockReader::parameter_tag(std::size_t offset, Tag& tag) {
+  constexpr std::string_view kHeads[] = {"<parameter", "<｜DSML｜parameter"};
+  std::size_t end = offset;
+  for (const std::string_view head : kHeads) {
+    if (co_await looks_at(offset, head)) end = offset + head.size();
+  }
+  if (end == offset) co_return false;
+  const std::string_view key = co_await in.peek(end) == '=' ? "=" : "name=";
+  if (!(co_await attribute(key, tag.name, end))) co_return false;
+  std::string marked;
+  if (co_await attribute("string=", marked, end)) tag.marked_string = marked == "true";
+  end = co_await after_blanks(end);
+  if (co_await in.peek(end) != '>') co_return false;
+  tag.kind = Tag::Kind::parameter_open;
+  tag.end = end + 1;
+  co_return true;
+}
+
+// MiniMax M3, behind the namespace token: the parameter's name is the tag's.
+Task<bool> BlockReader::tag_of_parameter(std::size_t offset, Tag& tag) {
+  const bool closing = co_await in.peek(offset + 1) == '/';
+  std::size_t end = offset + (closing ? 1 : 0);
+  if (!(co_await attribute(closing ? "/" : "<", tag.name, end))) co_return false;
+  if (co_await in.peek(end) != '>') co_return false;
+  tag.kind = closing ? Tag::Kind::parameter_close : Tag::Kind::parameter_open;
+  tag.end = end + 1;
+  co_return true;
+}
+
 Task<BlockReader::Tag> BlockReader::tag_at(std::size_t offset) {
   Tag tag;
   tag.begin = offset;
   const bool spaced = co_await looks_at(offset, kNamespace);
   if (spaced) offset += kNamespace.size();
-  if (co_await in.peek(offset) != '<' && !spaced) {
-    const Mark* bracket = co_await mark_at(offset);
-    if (bracket != nullptr && bracket->role == MarkRole::turn_end) tag.kind = Tag::Kind::turn_end;
-    co_return tag;
-  }
-  const Mark* mark = co_await mark_at(offset);
-  if (mark != nullptr) {
+  if (const Mark* mark = co_await mark_at(offset)) {
     tag.end = offset + mark->text.size();
-    switch (mark->role) {
-      case MarkRole::call_close: {
-        const bool parameter = mark->text.contains("parameter");
-        const bool call = mark->text.contains("function") || mark->text.contains("invoke");
-        if (parameter) tag.kind = Tag::Kind::parameter_close;
-        if (call) tag.kind = Tag::Kind::call_close;
-        break;
-      }
-      case MarkRole::block_close:
-        tag.kind = Tag::Kind::block_close;
-        break;
-      case MarkRole::section:
-        tag.kind = mark->text.starts_with("</") ? Tag::Kind::block_close : Tag::Kind::other_open;
-        break;
-      case MarkRole::block_open:
-      case MarkRole::call_open:
-        tag.kind = Tag::Kind::other_open;
-        break;
-      case MarkRole::turn_end:
-      case MarkRole::harmony_end:
-      case MarkRole::result_open:
-      case MarkRole::think_close:
-        tag.kind = Tag::Kind::turn_end;
-        break;
-      default:
-        break;
-    }
-    co_return tag;
+    set_kind(*mark, tag);
+  } else if (co_await in.peek(offset) == '<' && !(co_await parameter_tag(offset, tag)) && spaced) {
+    (void)co_await tag_of_parameter(offset, tag);
   }
-  std::size_t end = offset;
-  std::string marked;
-  bool opens = false;
-  for (const std::string_view head :
-       {std::string_view("<parameter"), std::string_view("<｜DSML｜parameter")}) {
-    if (!(co_await looks_at(offset, head))) continue;
-    end = offset + head.size();
-    opens = co_await in.peek(end) == '=' ? co_await attribute("=", tag.name, end)
-                                         : co_await attribute("name=", tag.name, end);
-    if (opens && co_await attribute("string=", marked, end)) tag.marked_string = marked == "true";
-    break;
-  }
-  if (!opens && spaced) {  // MiniMax M3: the parameter's name is the tag's
-    const bool closing = co_await in.peek(offset + 1) == '/';
-    end = offset + (closing ? 1 : 0);
-    opens = co_await attribute(closing ? "/" : "<", tag.name, end);
-    if (opens && closing) {
-      if (co_await in.peek(end) != '>') co_return tag;
-      tag.kind = Tag::Kind::parameter_close;
-      tag.end = end + 1;
-      co_return tag;
-    }
-  }
-  if (!opens) co_return tag;
-  end = co_await after_blanks(end);
-  if (co_await in.peek(end) != '>') co_return tag;
-  tag.kind = Tag::Kind::parameter_open;
-  tag.end = end + 1;
   co_return tag;
 }
 
