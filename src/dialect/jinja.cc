@@ -81,7 +81,7 @@ Result<JinjaTemplate> JinjaTemplate::parse(const std::string& source) {
   // lock. A program has few templates, and probing one parses it several times.
   static std::mutex mutex;
   static std::list<std::shared_ptr<const Parsed>> recent;
-  constexpr std::size_t kKept = 8;
+  constexpr std::size_t kKept = 32;
   const std::lock_guard lock(mutex);
   for (auto at = recent.begin(); at != recent.end(); ++at) {
     if ((*at)->source != source) continue;

@@ -21,6 +21,7 @@
 #include "dialect/jinja_value.h"
 
 namespace asynclm {
+namespace functions {
 namespace {
 
 using Value = JinjaValue;
@@ -643,7 +644,7 @@ const std::map<std::string_view, Test>& tests() {
 }
 
 bool call_test(const std::string& name, JinjaArguments& a) {
-  const std::string_view known = name == "==" ? "eq" : name == "!=" ? "ne" : name;
+  const std::string known = name == "==" ? "eq" : name == "!=" ? "ne" : name;
   const auto found = tests().find(known);
   if (found == tests().end()) throw std::runtime_error(std::format("there is no test '{}'", name));
   return found->second(a);
@@ -705,11 +706,13 @@ Value callable(Callee callee) {
 }
 
 }  // namespace
+}  // namespace functions
 
-bool is_jinja_filter(std::string_view name) { return filters().contains(name); }
-bool is_jinja_test(std::string_view name) { return tests().contains(name); }
+bool is_jinja_filter(std::string_view name) { return functions::filters().contains(name); }
+bool is_jinja_test(std::string_view name) { return functions::tests().contains(name); }
 
 std::shared_ptr<minja::Context> jinja_globals(std::chrono::sys_seconds now) {
+  using namespace functions;
   Value globals = Value::object();
   const auto add_all = [&](std::string_view prefix, const auto& table) {
     for (const auto& [name, function] : table) {

@@ -10,6 +10,7 @@
 #include <utility>
 
 namespace asynclm {
+namespace methods {
 namespace {
 
 using Value = JinjaValue;
@@ -388,22 +389,23 @@ const std::map<std::string_view, Method>& object_methods() {
 }
 
 }  // namespace
+}  // namespace methods
 
-Value python_method(JinjaArguments& a) {
+JinjaValue python_method(JinjaArguments& a) {
   const std::string name = python_str(a[0]);
-  const Value& value = a[1];
+  const JinjaValue& value = a[1];
   if (is_undefined(value)) {
     throw std::runtime_error(std::format("an undefined value has no method '{}'", name));
   }
   // A function that the template keeps in a namespace, or a loop's.
-  if (value.is_object() && value.contains(name) && value.at(Value(name)).is_callable()) {
+  if (value.is_object() && value.contains(name) && value.at(JinjaValue(name)).is_callable()) {
     minja::ArgumentsValue rest{{a.values.args.begin() + 2, a.values.args.end()}, a.values.kwargs};
-    return value.at(Value(name)).call(a.context, rest);
+    return value.at(JinjaValue(name)).call(a.context, rest);
   }
-  static const std::map<std::string_view, Method> none;
-  const auto& table = value.is_string()   ? string_methods()
-                      : value.is_array()  ? list_methods()
-                      : value.is_object() ? object_methods()
+  static const std::map<std::string_view, methods::Method> none;
+  const auto& table = value.is_string()   ? methods::string_methods()
+                      : value.is_array()  ? methods::list_methods()
+                      : value.is_object() ? methods::object_methods()
                                           : none;
   const auto found = table.find(name);
   if (found == table.end()) {
@@ -412,7 +414,7 @@ Value python_method(JinjaArguments& a) {
   return found->second(a);
 }
 
-std::string python_strip(const std::string& text, const Value& chars, bool left, bool right) {
+std::string python_strip(const std::string& text, const JinjaValue& chars, bool left, bool right) {
   std::string_view out = text;
   if (is_python_none(chars)) {
     if (left) out = strip_left(out);
@@ -429,7 +431,8 @@ std::string python_strip(const std::string& text, const Value& chars, bool left,
   return kept;
 }
 
-std::string python_format_percent(const std::string& format, const std::vector<Value>& values) {
+std::string python_format_percent(const std::string& format,
+                                  const std::vector<JinjaValue>& values) {
   std::string out;
   std::size_t next = 0;
   for (std::size_t i = 0; i < format.size(); ++i) {
@@ -446,7 +449,7 @@ std::string python_format_percent(const std::string& format, const std::vector<V
       throw std::runtime_error("a format of '%' can have %s, %r and %d alone");
     }
     if (next >= values.size()) throw std::runtime_error("not enough arguments for format string");
-    const Value& value = values[next++];
+    const JinjaValue& value = values[next++];
     out += kind == 'r' ? python_repr(value) : python_str(value);
   }
   return out;

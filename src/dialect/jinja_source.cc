@@ -33,7 +33,7 @@ bool begins_name(char c) { return std::isalpha(static_cast<unsigned char>(c)) !=
 bool continues_name(char c) { return begins_name(c) || (c >= '0' && c <= '9'); }
 
 // As a string of minja's: quotes and backslashes are escaped; `{#` must not begin a comment.
-std::string quoted(std::string_view text) {
+std::string string_literal(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\' || c == '#') out += '\\';
@@ -370,7 +370,7 @@ class ExpressionTranslator {
       case Lexeme::string: {
         std::string text;
         while (peek().kind == Lexeme::string) text += lexemes_[at_++].text;
-        return quoted(text);
+        return string_literal(text);
       }
       case Lexeme::symbol:
         if (take("(")) return brackets();
@@ -438,8 +438,8 @@ class ExpressionTranslator {
           continue;
         }
         const std::string member = name();
-        value = is("(") ? "p__method" + arguments(quoted(member) + ", " + value)
-                        : std::format("p__attribute({}, {})", value, quoted(member));
+        value = is("(") ? "p__method" + arguments(string_literal(member) + ", " + value)
+                        : std::format("p__attribute({}, {})", value, string_literal(member));
       } else if (take("[")) {
         value = subscript(value);
       } else if (is("(")) {
@@ -488,7 +488,7 @@ class ExpressionTranslator {
     // One that Jinja does not have is an error where it is reached.
     const std::string function =
         is_jinja_filter(called) ? std::string(kFilterPrefix) + called : "p__no_filter";
-    if (function == "p__no_filter") value = quoted(called) + ", " + value;
+    if (function == "p__no_filter") value = string_literal(called) + ", " + value;
     return is("(") ? function + arguments(std::move(value)) : function + "(" + value + ")";
   }
 
@@ -610,7 +610,7 @@ class TemplateTranslator {
     };
     skipped_ += lines(raw_text) - lines(left);
     if (left.empty()) return;
-    out_ += "{{ " + quoted(left) + std::string(std::exchange(skipped_, 0), '\n') + " }}";
+    out_ += "{{ " + string_literal(left) + std::string(std::exchange(skipped_, 0), '\n') + " }}";
     out_ += kStop;
   }
 

@@ -26,19 +26,8 @@ const std::string kCalls =
 const std::string kCallTurns = kTools + "{% for m in messages %}<{{ m.role }}>{{ m.content }}" +
                                kCalls + "</>{% endfor %}" + kPrompt;
 
-ChatMessage system(const std::string& text) { return {.role = ChatRole::system, .content = text}; }
-ChatMessage user(const std::string& text) { return {.role = ChatRole::user, .content = text}; }
-ChatMessage assistant(const std::string& text) {
-  return {.role = ChatRole::assistant, .content = text};
-}
 ChatCall look(const std::string& id, const std::string& at) {
   return {.id = id, .name = "look", .arguments = {{"at", at}}};
-}
-ChatMessage calling(std::vector<ChatCall> calls) {
-  return {.role = ChatRole::assistant, .calls = std::move(calls)};
-}
-ChatMessage answer(const std::string& id, const std::string& text) {
-  return {.role = ChatRole::tool, .content = text, .call_id = id};
 }
 const Json kToolList =
     Json::array({{{"type", "function"},
@@ -69,10 +58,11 @@ TEST(TemplateBehaviourTest, B01RolesMustAlternate) {
       "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
       "{{ raise_exception('take turns') }}{% endif %}<{{ m.role }}>{{ m.content }}</>{% endfor %}";
   EXPECT_TRUE(probed(source).alternates);
-  EXPECT_EQ(sent(source, {user("a"), user("b"), assistant("c"), assistant("d"), user("e")}),
+  EXPECT_EQ(sent(source, {user_message("a"), user_message("b"), assistant_message("c"),
+                          assistant_message("d"), user_message("e")}),
             "<user>a\n\nb</><assistant>c\n\nd</><user>e</>");
   EXPECT_FALSE(probed(kTurns).alternates);
-  EXPECT_EQ(sent(kTurns, {user("a"), user("b")}), "<user>a</><user>b</>");
+  EXPECT_EQ(sent(kTurns, {user_message("a"), user_message("b")}), "<user>a</><user>b</>");
 }
 
 TEST(TemplateBehaviourTest, B02NoSystemRole) {
@@ -82,7 +72,7 @@ TEST(TemplateBehaviourTest, B02NoSystemRole) {
       "{% for m in messages if m.role != 'system' %}<{{ m.role }}>{{ m.content }}</>{% endfor %}";
   for (const std::string& source : {raises, drops}) {
     EXPECT_FALSE(probed(source).has_system);
-    EXPECT_EQ(sent(source, {system("s"), user("a"), assistant("b")}),
+    EXPECT_EQ(sent(source, {system_message("s"), user_message("a"), assistant_message("b")}),
               "<user>s\n\na</><assistant>b</>");
   }
 }
@@ -92,9 +82,11 @@ TEST(TemplateBehaviourTest, B03SystemOnlyFirst) {
       "{% for m in messages %}{% if m.role == 'system' and not loop.first %}"
       "{{ raise_exception('only first') }}{% endif %}<{{ m.role }}>{{ m.content }}</>{% endfor %}";
   EXPECT_FALSE(probed(source).later_systems);
-  EXPECT_EQ(sent(source, {system("s"), user("a"), system("t"), user("b")}),
+  EXPECT_EQ(sent(source,
+                 {system_message("s"), user_message("a"), system_message("t"), user_message("b")}),
             "<system>s\n\nt</><user>a</><user>b</>");
-  EXPECT_EQ(sent(kTurns, {system("s"), user("a"), system("t"), user("b")}),
+  EXPECT_EQ(sent(kTurns,
+                 {system_message("s"), user_message("a"), system_message("t"), user_message("b")}),
             "<system>s</><user>a</><system>t</><user>b</>");
 }
 
@@ -110,7 +102,7 @@ TEST(TemplateBehaviourTest, B04AUserTurnIsRequired) {
 
 TEST(TemplateBehaviourTest, B05AClock) {
   const std::string source = "{{ strftime_now('%Y-%m-%d %H:%M') }}" + kTurns;
-  EXPECT_EQ(sent(source, {user("a")}), "2026-07-30 12:34<user>a</>");
+  EXPECT_EQ(sent(source, {user_message("a")}), "2026-07-30 12:34<user>a</>");
 }
 
 TEST(TemplateBehaviourTest, B06ArgumentsAsAnObject) {
@@ -120,11 +112,11 @@ TEST(TemplateBehaviourTest, B06ArgumentsAsAnObject) {
                              "{% for k, v in c.function.arguments | items %}<p={{ k }}>{{ v }}</p>"
                              "{% endfor %}</call>{% endfor %}</>{% endfor %}";
   EXPECT_EQ(probed(raises).form.arguments, MessageForm::Arguments::object);
-  const std::string text = sent(raises, {user("a"), calling({look("1", "sky")})});
+  const std::string text = sent(raises, {user_message("a"), calling_message({look("1", "sky")})});
   EXPECT_TRUE(text.ends_with("<call=look><p=at>sky</p></call></>")) << text;
   // A string would be encoded twice, without an error.
   EXPECT_EQ(probed(kCallTurns).form.arguments, MessageForm::Arguments::object);
-  EXPECT_TRUE(sent(kCallTurns, {user("a"), calling({look("1", "sky")})})
+  EXPECT_TRUE(sent(kCallTurns, {user_message("a"), calling_message({look("1", "sky")})})
                   .contains("\"arguments\": {\"at\": \"sky\"}}"));
 }
 
@@ -135,7 +127,7 @@ TEST(TemplateBehaviourTest, B07ArgumentsAsAString) {
       "{% for c in m.tool_calls or [] %}{{ '<call>' + c.function.name + '\n' + "
       "c.function.arguments + '</call>' }}{% endfor %}</>{% endfor %}";
   EXPECT_EQ(probed(source).form.arguments, MessageForm::Arguments::text);
-  EXPECT_TRUE(sent(source, {user("a"), calling({look("1", "sky")})})
+  EXPECT_TRUE(sent(source, {user_message("a"), calling_message({look("1", "sky")})})
                   .contains("<call>look\n{\"at\": \"sky\"}</call>"));
 }
 
@@ -156,7 +148,7 @@ TEST(TemplateBehaviourTest, B08ContentNullEmptyOrAbsent) {
   EXPECT_EQ(probed(needs_absence).form.empty, MessageForm::Empty::absent);
   EXPECT_EQ(probed(with("{{ m.content + '' }}")).form.empty, MessageForm::Empty::text);
   for (const std::string& source : {needs_null, needs_absence}) {
-    EXPECT_TRUE(sent(source, {user("a"), calling({look("1", "sky")})})
+    EXPECT_TRUE(sent(source, {user_message("a"), calling_message({look("1", "sky")})})
                     .ends_with("<assistant><call>{\"name\": \"look\", \"arguments\": {\"at\": "
                                "\"sky\"}}</call></>"));
   }
@@ -169,8 +161,8 @@ TEST(TemplateBehaviourTest, B09OneCallATurn) {
       kCalls + "{% else %}{{ m.content }}{% endif %}</>{% endfor %}";
   EXPECT_FALSE(probed(source).call.several);
   EXPECT_EQ(
-      sent(source, {user("a"), calling({look("1", "x"), look("2", "y")}), answer("2", "Y"),
-                    answer("1", "X"), calling({})}),
+      sent(source, {user_message("a"), calling_message({look("1", "x"), look("2", "y")}),
+                    tool_message("2", "Y"), tool_message("1", "X"), calling_message({})}),
       "<user>a</><assistant><call>{\"name\": \"look\", \"arguments\": {\"at\": \"x\"}}</call></>"
       "<tool>X</><assistant><call>{\"name\": \"look\", \"arguments\": {\"at\": \"y\"}}</call></>"
       "<tool>Y</><assistant></>");
@@ -185,8 +177,9 @@ TEST(TemplateBehaviourTest, B10IdsOfNineLetters) {
   EXPECT_EQ(probed(ids).ids, IdForm::nine);
   EXPECT_TRUE(has(probed(ids).call.call, TemplatePiece::Kind::id));
   const std::string text =
-      sent(ids, {user("a"), calling({look("call_4711_of_a_client", "x"), look("abcdefgh1", "y")}),
-                 answer("call_4711_of_a_client", "X"), answer("abcdefgh1", "Y")});
+      sent(ids, {user_message("a"),
+                 calling_message({look("call_4711_of_a_client", "x"), look("abcdefgh1", "y")}),
+                 tool_message("call_4711_of_a_client", "X"), tool_message("abcdefgh1", "Y")});
   EXPECT_TRUE(text.contains("\"id\": \"call00000\"}") && text.contains("\"id\": \"abcdefgh1\"}"))
       << text;
   EXPECT_TRUE(text.ends_with("<tool>Xcall00000</><tool>Yabcdefgh1</>")) << text;
@@ -201,9 +194,9 @@ TEST(TemplateBehaviourTest, B11TheIdCarriesTheName) {
   const TemplateDialect dialect = probed(source);
   EXPECT_EQ(dialect.ids, IdForm::functions);
   EXPECT_TRUE(shown(dialect.call.call).contains("<call>functions.‹name›:‹index›<args>"));
-  const std::string text =
-      sent(source, {user("a"), calling({look("x", "1")}), answer("x", "X"), assistant("b"),
-                    calling({look("y", "2")}), answer("y", "Y")});
+  const std::string text = sent(
+      source, {user_message("a"), calling_message({look("x", "1")}), tool_message("x", "X"),
+               assistant_message("b"), calling_message({look("y", "2")}), tool_message("y", "Y")});
   EXPECT_TRUE(text.contains("<call>functions.look:0<args>")) << text;
   EXPECT_TRUE(text.ends_with("<tool>Yof functions.look:1</>")) << text;
 }
@@ -253,12 +246,12 @@ TEST(TemplateBehaviourTest, B14ReasoningOfEarlierTurnsIsDropped) {
 }
 
 TEST(TemplateBehaviourTest, B15ReasoningHasTwoNamesAndLimits) {
-  const TemplateDialect& dialect = family_dialect("harmony");
+  const TemplateDialect dialect = family_dialect("harmony");
   EXPECT_TRUE(dialect.reasoning.excludes_text);
-  ChatMessage both = calling({look("1", "sky")});
+  ChatMessage both = calling_message({look("1", "sky")});
   both.content = "I look.";
   both.reasoning = "hm";
-  const Messages messages = normalise({user("a"), both}, dialect);
+  const Messages messages = normalise({user_message("a"), both}, dialect);
   EXPECT_TRUE(messages[1].reasoning.empty());
   RenderOptions options;
   options.now = kTemplateTime;
@@ -275,23 +268,24 @@ TEST(TemplateBehaviourTest, B15ReasoningHasTwoNamesAndLimits) {
 }
 
 TEST(TemplateBehaviourTest, B16ToolsComeFromTheSystemMessage) {
-  const TemplateDialect& dialect = family_dialect("phi4_mini");
+  const TemplateDialect dialect = family_dialect("phi4_mini");
   EXPECT_TRUE(dialect.tools.system_message);
   RenderOptions options;
   options.tools = kToolList;
   options.form = dialect.form;
   // Without one of its own there is one for them.
-  const auto text =
-      family_template("phi4_mini").render(normalise({user("a")}, dialect, kToolList), options);
+  const auto text = family_template("phi4_mini")
+                        .render(normalise({user_message("a")}, dialect, kToolList), options);
   ASSERT_TRUE(text);
   EXPECT_TRUE(text->starts_with("<|system|><|tool|>[{\"type\": \"function\"")) << *text;
 }
 
 TEST(TemplateBehaviourTest, B17CallsAreNotPrinted) {
-  const TemplateDialect& told = family_dialect("phi4_mini");
-  const Messages messages = normalise(
-      {user("a"), calling({look("1", "x"), look("2", "y")}), answer("2", "Y"), answer("1", "X")},
-      told);
+  const TemplateDialect told = family_dialect("phi4_mini");
+  const Messages messages =
+      normalise({user_message("a"), calling_message({look("1", "x"), look("2", "y")}),
+                 tool_message("2", "Y"), tool_message("1", "X")},
+                told);
   ASSERT_EQ(messages.size(), 4U);
   EXPECT_EQ(messages[1].content,
             "<|tool_call|>[{\"name\": \"look\", \"arguments\": {\"at\": \"x\"}}, "
@@ -299,7 +293,8 @@ TEST(TemplateBehaviourTest, B17CallsAreNotPrinted) {
   EXPECT_EQ(messages[2].content, "X");
   // Nothing is said of calls: the generic form, and words that say so.
   const std::string text =
-      sent(kTurns, {system("s"), user("a"), calling({look("1", "x")})}, kToolList);
+      sent(kTurns, {system_message("s"), user_message("a"), calling_message({look("1", "x")})},
+           kToolList);
   EXPECT_TRUE(text.starts_with("<system>You can call functions.")) << text;
   EXPECT_TRUE(text.contains("in <tool_response>.\n\ns</>")) << text;
   EXPECT_TRUE(
@@ -325,7 +320,8 @@ TEST(TemplateBehaviourTest, B20ResultsMustBeText) {
       "{% for m in messages %}<{{ m.role }}>{% if m.content is string %}"
       "{{ m.content }}{% endif %}" +
       kCalls + "</>{% endfor %}";
-  EXPECT_TRUE(sent(source, {user("a"), calling({look("1", "x")}), answer("1", "[{\"text\": 1}]")})
+  EXPECT_TRUE(sent(source, {user_message("a"), calling_message({look("1", "x")}),
+                            tool_message("1", "[{\"text\": 1}]")})
                   .ends_with("<tool>[{\"text\": 1}]</>"));
 }
 
@@ -334,15 +330,17 @@ TEST(TemplateBehaviourTest, B21AResultThatIsJson) {
       "{% for m in messages %}<{{ m.role }}>{% if m.content is mapping %}{{ content }}{% else %}"
       "{{ m.content }}{% endif %}" +
       kCalls + "</>{% endfor %}";
-  EXPECT_TRUE(sent(source, {user("a"), calling({look("1", "x")}), answer("1", "{\"t\": 20}")})
+  EXPECT_TRUE(sent(source, {user_message("a"), calling_message({look("1", "x")}),
+                            tool_message("1", "{\"t\": 20}")})
                   .ends_with("<tool>{\"t\": 20}</>"));
 }
 
 TEST(TemplateBehaviourTest, B22ResultsAreMatchedByPosition) {
   EXPECT_TRUE(probed(kCallTurns).result.by_position);
-  EXPECT_TRUE(sent(kCallTurns, {user("a"), calling({look("1", "x"), look("2", "y")}),
-                                answer("2", "Y"), answer("1", "X")})
-                  .ends_with("<tool>X</><tool>Y</>"));
+  EXPECT_TRUE(
+      sent(kCallTurns, {user_message("a"), calling_message({look("1", "x"), look("2", "y")}),
+                        tool_message("2", "Y"), tool_message("1", "X")})
+          .ends_with("<tool>X</><tool>Y</>"));
   EXPECT_FALSE(family_dialect("mistral_list").result.by_position);
 }
 
@@ -361,7 +359,7 @@ TEST(TemplateBehaviourTest, B24JinjaBeyondTheBasics) {
       "{% for x in undefined_list %}{{ x }}{% endfor %}{{ {'ü<': [1, {'a': 'b'}]} | "
       "tojson(ensure_ascii=False, indent=1, separators=(',', ':')) }}{% for k, v in "
       "{'a': 1}.items() %}{{ k ~ v }}{% endfor %}";
-  const auto text = chat_template(source).render({user("a"), user("b")}, {});
+  const auto text = chat_template(source).render({user_message("a"), user_message("b")}, {});
   ASSERT_TRUE(text) << text.error().message;
   EXPECT_EQ(*text, "ba{\n \"ü<\":[\n  1,\n  {\n   \"a\":\"b\"\n  }\n ]\n}a1");
   const auto broken = ChatTemplate::parse("{{ a }}\n{% if %}{% endif %}", "", "");
@@ -377,7 +375,7 @@ TEST(TemplateBehaviourTest, B25NamesBesideTheFunctionAndProbesOfSeveralTools) {
       "</call>{% endfor %}</>{% endfor %}";
   const TemplateDialect dialect = probed(source);
   EXPECT_TRUE(dialect.form.flat_calls);
-  EXPECT_TRUE(sent(source, {user("a"), calling({look("1", "x")})})
+  EXPECT_TRUE(sent(source, {user_message("a"), calling_message({look("1", "x")})})
                   .contains("{\"name\": \"look\", \"arguments\": {\"at\": \"x\"}}"));
   EXPECT_EQ(shown(dialect.call.call),
             "<call>{\"name\": \"‹name›\", \"arguments\": ‹arguments›}</call>");

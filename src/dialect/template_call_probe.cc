@@ -232,17 +232,6 @@ std::optional<std::size_t> second_begin(const ChatCall& call, IdForm ids, std::s
   return std::min(name, id);
 }
 
-bool follows(char a, char b) { return a >= '0' && a < '9' && b == a + 1; }
-
-// A number that counts calls: a digit of one call where the next one has the following digit, with
-// the same text around. Its place in `a`.
-std::optional<std::size_t> counter(std::string_view a, std::string_view b) {
-  std::size_t at = 0;
-  while (at < a.size() && at < b.size() && a[at] == b[at]) ++at;
-  if (at == a.size() || at == b.size() || !follows(a[at], b[at])) return std::nullopt;
-  return a.substr(at + 1) == b.substr(at + 1) ? std::optional(at) : std::nullopt;
-}
-
 // Splits what stands behind a call into the section's end and the turn's.
 void split_end(std::string_view rest, std::string_view text_turn_end, CallForm& form) {
   if (!text_turn_end.empty() && rest.ends_with(text_turn_end)) {
@@ -315,8 +304,8 @@ std::optional<CallForm> read_call_form(const CallTexts& texts, IdForm ids,
       if (hole.kind != Kind::name || (*holes)[i + 1].kind != Kind::arguments) continue;
       const auto name = two->find(b.name, *second);
       const std::size_t length = (*holes)[i + 1].begin - hole.end;
-      const auto place = counter(whole.substr(hole.end, length),
-                                 std::string_view(*two).substr(name + b.name.size(), length));
+      const auto place = counter_front(whole.substr(hole.end, length),
+                                       std::string_view(*two).substr(name + b.name.size(), length));
       if (place) count_at(hole.end + *place);
     }
     std::ranges::sort(all, {}, &Hole::begin);

@@ -54,6 +54,15 @@ std::size_t common_back(std::string_view a, std::string_view b) {
   return std::min(a.size() - tag_end(a, a.size() - size), b.size() - tag_end(b, b.size() - size));
 }
 
+std::optional<std::size_t> counter_front(std::string_view first, std::string_view second) {
+  std::size_t at = 0;
+  while (at < first.size() && at < second.size() && first[at] == second[at]) ++at;
+  if (at == first.size() || at == second.size() || !follows(first[at], second[at])) {
+    return std::nullopt;
+  }
+  return first.substr(at + 1) == second.substr(at + 1) ? std::optional(at) : std::nullopt;
+}
+
 std::optional<std::size_t> counter_back(std::string_view first, std::string_view second) {
   std::size_t size = 0;
   while (size < first.size() && size < second.size() &&

@@ -13,8 +13,11 @@ namespace asynclm {
 [[nodiscard]] std::size_t common_front(std::string_view a, std::string_view b);
 [[nodiscard]] std::size_t common_back(std::string_view a, std::string_view b);
 
-// A number that counts: from their ends back the texts agree, but for a digit of `first` where
-// `second` has the following one. Its distance from the end.
+// A number that counts: the texts agree but for a digit of `first` where `second` has the following
+// one. Its place.
+[[nodiscard]] std::optional<std::size_t> counter_front(std::string_view first,
+                                                       std::string_view second);
+// The same from their ends back, as far as they agree. Its distance from the end.
 [[nodiscard]] std::optional<std::size_t> counter_back(std::string_view first,
                                                       std::string_view second);
 

@@ -30,8 +30,8 @@ std::vector<Span> without_end(std::vector<Span> spans, const Vocabulary& vocabul
 }
 
 void append_result(const TemplatePieces& pieces, const TemplateDialect& dialect,
-                   const ControlSpellings& controls, const CallResult& result, const ChatCall& last,
-                   std::vector<Span>& out) {
+                   const ControlSpellings& controls, const TemplateResult& result,
+                   const ChatCall& last, std::vector<Span>& out) {
   for (const TemplatePiece& piece : pieces) {
     switch (piece.kind) {
       case Kind::literal:
@@ -123,7 +123,7 @@ Result<std::vector<Span>> next_turn(const ChatTemplate& chat, const TemplateDial
 
 std::vector<Span> result_turn(const TemplateDialect& dialect, const Vocabulary& vocabulary,
                               const ControlSpellings& controls,
-                              const std::vector<CallResult>& results, ResultPlace place,
+                              const std::vector<TemplateResult>& results, ResultPlace place,
                               TurnState state) {
   std::vector<Span> out;
   const ResultForm& form = dialect.result;

@@ -31,7 +31,7 @@ enum class TurnState : std::uint8_t {
                                                   const std::vector<ChatMessage>& messages,
                                                   const RenderOptions& options, TurnState state);
 
-struct CallResult {
+struct TemplateResult {
   ChatCall call;
   std::size_t index = 0;  // of the call, as CallForm::first_index counts
   std::string content = {};
@@ -48,7 +48,7 @@ enum class ResultPlace : std::uint8_t {
 [[nodiscard]] std::vector<Span> result_turn(const TemplateDialect& dialect,
                                             const Vocabulary& vocabulary,
                                             const ControlSpellings& controls,
-                                            const std::vector<CallResult>& results,
+                                            const std::vector<TemplateResult>& results,
                                             ResultPlace place, TurnState state);
 
 // A template's own text, control tokens in it.

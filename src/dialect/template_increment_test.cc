@@ -15,8 +15,8 @@
 namespace asynclm {
 namespace {
 
-const ChatCall kOne = {.id = "abcdefgh1", .name = "look", .arguments = {{"at", "sky"}}};
-const ChatCall kTwo = {.id = "abcdefgh2", .name = "wait", .arguments = {{"sure", true}}};
+const ChatCall kSkyCall = {.id = "abcdefgh1", .name = "look", .arguments = {{"at", "sky"}}};
+const ChatCall kPauseCall = {.id = "abcdefgh2", .name = "wait", .arguments = {{"sure", true}}};
 
 class TemplateIncrementTest : public ::testing::TestWithParam<std::string> {
  protected:
@@ -43,7 +43,7 @@ class TemplateIncrementTest : public ::testing::TestWithParam<std::string> {
   }
 
   ChatTemplate chat_ = family_template(GetParam());
-  const TemplateDialect& dialect_ = family_dialect(GetParam());
+  TemplateDialect dialect_ = family_dialect(GetParam());
   ControlVocabulary vocabulary_{{"<|im_start|>", "<|im_end|>", "<|eot_id|>", "</s>",
                                  "<end_of_turn>", "<|end_of_text|>", "<|END_OF_TURN_TOKEN|>",
                                  "<|end|>", "<|call|>", "<|start_header_id|>"}};
@@ -77,17 +77,17 @@ TEST_P(TemplateIncrementTest, ANewTurn) {
 TEST_P(TemplateIncrementTest, ResultsOfCalls) {
   std::vector<ChatMessage> messages = {
       {.role = ChatRole::user, .content = "a"},
-      {.role = ChatRole::assistant, .calls = {kOne}},
-      {.role = ChatRole::tool, .content = "grey \"sky\" <|im_end|>", .call_id = kOne.id}};
-  std::vector<CallResult> results = {
-      {.call = named(kOne, 0), .index = 0, .content = "grey \"sky\" <|im_end|>"}};
+      {.role = ChatRole::assistant, .calls = {kSkyCall}},
+      {.role = ChatRole::tool, .content = "grey \"sky\" <|im_end|>", .call_id = kSkyCall.id}};
+  std::vector<TemplateResult> results = {
+      {.call = named(kSkyCall, 0), .index = 0, .content = "grey \"sky\" <|im_end|>"}};
   if (dialect_.call.several) {
-    messages[1].calls.push_back(kTwo);
-    messages.push_back({.role = ChatRole::tool, .content = "waited", .call_id = kTwo.id});
-    results.push_back({.call = named(kTwo, 1), .index = 1, .content = "waited"});
+    messages[1].calls.push_back(kPauseCall);
+    messages.push_back({.role = ChatRole::tool, .content = "waited", .call_id = kPauseCall.id});
+    results.push_back({.call = named(kPauseCall, 1), .index = 1, .content = "waited"});
   }
   std::vector<ChatCall> calls;
-  for (const CallResult& result : results) calls.push_back(result.call);
+  for (const TemplateResult& result : results) calls.push_back(result.call);
   const auto spans = result_turn(dialect_, vocabulary_, controls_, results,
                                  ResultPlace::after_calls, TurnState::open);
   const std::string whole = rendered(messages, true);
@@ -112,10 +112,10 @@ INSTANTIATE_TEST_SUITE_P(All, TemplateIncrementTest,
                          [](const auto& one) { return one.param; });
 
 TEST(TemplateIncrementLateTest, AResultWhileTheAssistantWrites) {
-  const TemplateDialect& d = family_dialect("hermes");
+  const TemplateDialect d = family_dialect("hermes");
   const ControlVocabulary vocabulary({"<|im_start|>", "<|im_end|>"});
   const ControlSpellings controls(vocabulary);
-  const auto spans = result_turn(d, vocabulary, controls, {{.call = kOne, .content = "grey"}},
+  const auto spans = result_turn(d, vocabulary, controls, {{.call = kSkyCall, .content = "grey"}},
                                  ResultPlace::after_text, TurnState::open);
   EXPECT_EQ(spelled_spans(vocabulary, spans),
             "<|im_end|>\n<|im_start|>user\n<tool_response>\ngrey\n</tool_response><|im_end|>\n"

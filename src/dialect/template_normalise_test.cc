@@ -13,18 +13,8 @@ namespace {
 
 using Messages = std::vector<ChatMessage>;
 
-ChatMessage user(const std::string& text) { return {.role = ChatRole::user, .content = text}; }
-ChatMessage assistant(const std::string& text) {
-  return {.role = ChatRole::assistant, .content = text};
-}
-ChatMessage calling(std::vector<ChatCall> calls) {
-  return {.role = ChatRole::assistant, .calls = std::move(calls)};
-}
-ChatMessage answer(const std::string& id, const std::string& text, const std::string& name = "") {
-  return {.role = ChatRole::tool, .content = text, .call_id = id, .name = name};
-}
-const ChatCall kOne = {.id = "one", .name = "look"};
-const ChatCall kTwo = {.id = "two", .name = "wait"};
+const ChatCall kLook = {.id = "one", .name = "look"};
+const ChatCall kWait = {.id = "two", .name = "wait"};
 
 // "user:a assistant:b[look#id] tool:c@id/look": one word for each message.
 std::string shown_messages(const Messages& messages) {
@@ -41,27 +31,30 @@ std::string normal(const std::string& family, Messages messages) {
 }
 
 TEST(TemplateNormaliseTest, ResultsFollowTheirCalls) {
-  EXPECT_EQ(
-      normal("hermes", {user("a"), calling({kOne, kTwo}), answer("two", "2"), answer("one", "1")}),
-      "user:a assistant:[look#call00000][wait#call00001] tool:1@call00000/look "
-      "tool:2@call00001/wait");
+  EXPECT_EQ(normal("hermes", {user_message("a"), calling_message({kLook, kWait}),
+                              tool_message("two", "2"), tool_message("one", "1")}),
+            "user:a assistant:[look#call00000][wait#call00001] tool:1@call00000/look "
+            "tool:2@call00001/wait");
   // Without ids: by the name, else in order.
-  EXPECT_EQ(normal("hermes",
-                   {user("a"), calling({kOne, kTwo}), answer("", "2", "wait"), answer("", "1")}),
+  EXPECT_EQ(normal("hermes", {user_message("a"), calling_message({kLook, kWait}),
+                              tool_message("", "2", "wait"), tool_message("", "1")}),
             "user:a assistant:[look#call00000][wait#call00001] tool:1@call00000/look "
             "tool:2@call00001/wait");
 }
 
 TEST(TemplateNormaliseTest, CallsMayStillBeOpen) {
-  EXPECT_EQ(normal("hermes", {user("a"), calling({kOne, kTwo}), answer("two", "2")}),
+  EXPECT_EQ(normal("hermes",
+                   {user_message("a"), calling_message({kLook, kWait}), tool_message("two", "2")}),
             "user:a assistant:[look#call00000][wait#call00001] tool:2@call00001/wait");
-  EXPECT_EQ(normal("llama3", {user("a"), calling({kOne, kTwo}), answer("two", "2")}),
+  EXPECT_EQ(normal("llama3",
+                   {user_message("a"), calling_message({kLook, kWait}), tool_message("two", "2")}),
             "user:a assistant:[look#call00000] assistant:[wait#call00001] tool:2@call00001/wait");
 }
 
 TEST(TemplateNormaliseTest, LateResults) {
-  const Messages late = {user("a"), calling({kOne, kTwo}), answer("one", "1"), assistant("so far"),
-                         answer("two", "2")};
+  const Messages late = {user_message("a"), calling_message({kLook, kWait}),
+                         tool_message("one", "1"), assistant_message("so far"),
+                         tool_message("two", "2")};
   EXPECT_EQ(normal("hermes", late),
             "user:a assistant:[look#call00000][wait#call00001] tool:1@call00000/look "
             "assistant:so far tool:2@call00001/");
@@ -73,13 +66,14 @@ TEST(TemplateNormaliseTest, LateResults) {
 }
 
 TEST(TemplateNormaliseTest, AResultOfNoCallStays) {
-  EXPECT_EQ(normal("hermes", {user("a"), answer("zero", "0")}), "user:a tool:0@zero/");
+  EXPECT_EQ(normal("hermes", {user_message("a"), tool_message("zero", "0")}),
+            "user:a tool:0@zero/");
 }
 
 TEST(TemplateNormaliseTest, DevelopersSpeakAsSystems) {
-  EXPECT_EQ(normal("qwen35", {{.role = ChatRole::developer, .content = "d"}, user("a")}),
+  EXPECT_EQ(normal("qwen35", {{.role = ChatRole::developer, .content = "d"}, user_message("a")}),
             "system:d user:a");
-  EXPECT_EQ(normal("harmony", {{.role = ChatRole::developer, .content = "d"}, user("a")}),
+  EXPECT_EQ(normal("harmony", {{.role = ChatRole::developer, .content = "d"}, user_message("a")}),
             "developer:d user:a");
 }
 
@@ -88,11 +82,12 @@ TEST(TemplateNormaliseTest, NoUserYet) {
 }
 
 TEST(TemplateNormaliseTest, ResultsAsTextShareATurn) {
-  EXPECT_EQ(normal("gemma3", {user("a"), calling({kOne, kTwo}), answer("one", "1"),
-                              answer("two", "2"), user("b")}),
-            "user:a assistant:<tool_call>\n{\"name\": \"look\", \"arguments\": {}}\n</tool_call>\n"
-            "<tool_call>\n{\"name\": \"wait\", \"arguments\": {}}\n</tool_call> "
-            "user:<tool_response>\n1\n</tool_response>\n<tool_response>\n2\n</tool_response>\n\nb");
+  EXPECT_EQ(
+      normal("gemma3", {user_message("a"), calling_message({kLook, kWait}),
+                        tool_message("one", "1"), tool_message("two", "2"), user_message("b")}),
+      "user:a assistant:<tool_call>\n{\"name\": \"look\", \"arguments\": {}}\n</tool_call>\n"
+      "<tool_call>\n{\"name\": \"wait\", \"arguments\": {}}\n</tool_call> "
+      "user:<tool_response>\n1\n</tool_response>\n<tool_response>\n2\n</tool_response>\n\nb");
 }
 
 }  // namespace

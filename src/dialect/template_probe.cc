@@ -19,6 +19,7 @@ namespace asynclm {
 namespace {
 
 using Json = nlohmann::ordered_json;
+using Kind = TemplatePiece::Kind;
 using Messages = std::vector<ChatMessage>;
 
 // Words that no template holds.
@@ -448,7 +449,6 @@ class Prober {
   // `last`: the call whose result came before, if there is one.
   static TemplatePieces with_holes(std::string_view rest, const ChatCall& call,
                                    const ChatCall* last = nullptr) {
-    using Kind = TemplatePiece::Kind;
     std::vector<std::pair<Kind, std::string_view>> words = {{Kind::id, call.id},
                                                             {Kind::name, call.name}};
     if (last != nullptr) {
@@ -495,7 +495,6 @@ class Prober {
   }
 
   void probe_results() {
-    using Kind = TemplatePiece::Kind;
     ResultForm& r = d_.result;
     const ChatCall a = first();
     std::optional<std::string> plain;
@@ -552,7 +551,6 @@ class Prober {
 
   // The number of the call, in the last words before the content.
   static void count_results(TemplatePieces& first, TemplatePieces& between) {
-    using Kind = TemplatePiece::Kind;
     if (first.size() < 2 || first[first.size() - 2].kind != Kind::literal || between.empty() ||
         between.back().kind != Kind::literal) {
       return;
@@ -612,7 +610,7 @@ class Prober {
   }
 
   std::string family() const {
-    static constexpr std::array<std::pair<std::string_view, std::string_view>, 21> kMarks = {{
+    static constexpr std::array<std::pair<std::string_view, std::string_view>, 21> kFamilyMarks = {{
         {"<|tool_calls_section_begin|>", "kimi"},
         {"<｜tool▁call", "deepseek"},
         {"<｜DSML｜", "deepseek"},
@@ -638,7 +636,7 @@ class Prober {
     if (d_.call.source == CallForm::Source::generic) return "generic";
     std::string text = d_.call.section_open + shown(d_.call.call) + d_.call.section_close;
     if (d_.call.arguments.kind == ArgumentsForm::Kind::pairs) text += d_.call.arguments.before_key;
-    for (const auto& [mark, name] : kMarks) {
+    for (const auto& [mark, name] : kFamilyMarks) {
       if (text.contains(mark)) return std::string(name);
     }
     return d_.call.arguments.kind == ArgumentsForm::Kind::pairs &&

@@ -72,7 +72,7 @@ TEST_P(TemplateFamilyTest, SpansSpellTheText) {
                                       "[TOOL_CALLS]", "<|start|>", "<|end|>", "<|call|>"});
   const ControlSpellings controls(vocabulary);
   const ChatTemplate chat = family_template(GetParam());
-  const TemplateDialect& dialect = family_dialect(GetParam());
+  const TemplateDialect dialect = family_dialect(GetParam());
   RenderOptions options;
   options.now = kTemplateTime;
   options.form = dialect.form;
@@ -103,7 +103,9 @@ TEST_P(TemplateFamilyTest, SpansSpellTheText) {
   };
   const auto plain = chat.render_spans(controls, harmless, options);
   ASSERT_TRUE(plain);
-  if (dialect.call.source == CallForm::Source::printed) EXPECT_EQ(count(*spans), count(*plain));
+  if (dialect.call.source == CallForm::Source::printed) {
+    EXPECT_EQ(count(*spans), count(*plain));
+  }
   for (const Span& span : *spans) {
     if (const auto* part = std::get_if<TextSpan>(&span);
         part != nullptr && part->origin == Origin::chat_template) {

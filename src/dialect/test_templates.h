@@ -2,10 +2,13 @@
 // For tests: the chat templates of tests/data/templates.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -40,13 +43,30 @@ inline ChatTemplate family_template(const std::string& family) {
 }
 
 // Parsing takes longer than probing, and several tests look at one family.
-inline const TemplateDialect& family_dialect(const std::string& family) {
+inline TemplateDialect family_dialect(const std::string& family) {
   static std::map<std::string, TemplateDialect> known;
   const auto found = known.find(family);
   if (found != known.end()) return found->second;
   auto dialect = probe_template(family_template(family), kTemplateTime);
   if (!dialect) throw std::runtime_error(dialect.error().message);
   return known.emplace(family, *std::move(dialect)).first->second;
+}
+
+inline ChatMessage system_message(const std::string& text) {
+  return {.role = ChatRole::system, .content = text};
+}
+inline ChatMessage user_message(const std::string& text) {
+  return {.role = ChatRole::user, .content = text};
+}
+inline ChatMessage assistant_message(const std::string& text) {
+  return {.role = ChatRole::assistant, .content = text};
+}
+inline ChatMessage calling_message(std::vector<ChatCall> calls) {
+  return {.role = ChatRole::assistant, .calls = std::move(calls)};
+}
+inline ChatMessage tool_message(const std::string& id, const std::string& text,
+                                const std::string& name = "") {
+  return {.role = ChatRole::tool, .content = text, .call_id = id, .name = name};
 }
 
 // A vocabulary whose control tokens are given, behind the fake engine's.
