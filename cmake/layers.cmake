@@ -2,7 +2,7 @@
 
 # Layers whose code runs once for a task or a call, not once for a token: smaller code is as good, and
 # templates of others (valijson, minja, Asio, CLI11, FTXUI) take a third less time to compile.
-set(asynclm_small_code_layers models cml tools cli commands)
+set(asynclm_small_code_layers models cml dialect tools cli commands)
 
 # asynclm_add_layer(FOLDER LAYER library...): an object library asynclm_LAYER of the .cc files in
 # FOLDER/LAYER, which see the libraries. A unity build makes one object of it, so that no object mixes

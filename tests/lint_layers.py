@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 # A layer may include itself and what stands left of it.
-PRODUCT = ["base", "models", "engine", "cml", "grammar", "session", "tools", "runtime", "cli"]
+PRODUCT = ["base", "models", "engine", "cml", "grammar", "dialect", "session", "tools", "runtime", "cli"]
 BELOW = {layer: set(PRODUCT[: i + 1]) for i, layer in enumerate(PRODUCT)}
 # The laboratory uses the product and is used by tests alone.
 LAB = {
