@@ -27,6 +27,10 @@ constexpr Mark kMarks[] = {
     {"</function_call>", block_close},
     {"<seed:tool_call>", block_open},
     {"</seed:tool_call>", block_close},
+    {"<tool>", block_open},
+    {"</tool>", block_close},
+    {"<tool_use>", block_open},
+    {"</tool_use>", block_close},
     // Nemotron, Olmo.
     {"<TOOLCALL>", block_open},
     {"</TOOLCALL>", block_close},

@@ -52,6 +52,10 @@ Task<bool> AnswerReader::answer() {
       const Mark* mark = co_await mark_at(in.at);
       if (mark != nullptr && co_await at_mark(*mark)) continue;
     }
+    if (c == '<' && co_await torn_close_at(in.at)) {
+      drop(in.at, in.end());
+      break;
+    }
     if (place_.line_blank && co_await opens_line(c)) continue;
     if (c == '`' && co_await code_span()) continue;
     if (begins_word() && co_await inner_form(false)) continue;

@@ -371,6 +371,7 @@ Task<bool> BlockReader::goes_on(bool text_may_follow) {
   const int c = co_await in.peek(offset);
   if (c < 0 || c == '\n' || c == '\r') co_return false;
   if (co_await mark_at(offset) != nullptr || co_await looks_at(offset, "```")) co_return false;
+  if (c == '<' && co_await torn_close_at(offset)) co_return false;
   co_return !text_may_follow || std::string_view("\"'{}[]():,").contains(static_cast<char>(c));
 }
 

@@ -263,6 +263,9 @@ TEST_F(ReaderTest, MissingMarks) {
             "lamp {\"room\":\"a\"}\n");
   EXPECT_EQ(read("Noon.\n<tool_call>\n</tool_call>\n<|im_end|>"), "| Noon.");
   EXPECT_EQ(read("<tool_call>[]</tool_call>"), "");
+  EXPECT_EQ(read("<tool_call>" + kPing + "</tool_ca"), "ping {}\n");
+  EXPECT_EQ(read("Noon.</tool_ca"), "| Noon.");
+  EXPECT_EQ(read("1 < 2, </b"), "| 1 < 2, </b");
 }
 
 TEST_F(ReaderTest, UnmarkedCallsAreAllOfTheAnswer) {

@@ -49,6 +49,21 @@ Task<const Mark*> Lookahead::mark_at(std::size_t offset) {
   co_return nullptr;
 }
 
+Task<bool> Lookahead::torn_close_at(std::size_t offset) {
+  constexpr std::size_t kLeast = 3;  // bytes: "</t"
+  std::string rest;
+  for (int c = co_await in.peek(offset); c >= 0; c = co_await in.peek(offset + rest.size())) {
+    rest += static_cast<char>(c);
+    const bool possible = std::ranges::any_of(all_marks(), [&](const Mark& mark) {
+      const bool closes = mark.role == MarkRole::block_close || mark.role == MarkRole::call_close ||
+                          mark.role == MarkRole::turn_end;
+      return closes && mark.text.size() > rest.size() && mark.text.starts_with(rest);
+    });
+    if (!possible) co_return false;
+  }
+  co_return rest.size() >= kLeast && !in.limited();
+}
+
 Task<std::size_t> Lookahead::after_space(std::size_t offset) {
   while (is_space(co_await in.peek(offset))) ++offset;
   co_return offset;

@@ -30,6 +30,8 @@ class Lookahead {
   [[nodiscard]] Task<bool> looks_at(std::size_t offset, std::string_view literal);
   // The mark that begins there, or null. Looks no further than it must.
   [[nodiscard]] Task<const Mark*> mark_at(std::size_t offset);
+  // Whether the answer ends within a closing mark that begins there.
+  [[nodiscard]] Task<bool> torn_close_at(std::size_t offset);
   // The first byte that is no space, or no space or tab.
   [[nodiscard]] Task<std::size_t> after_space(std::size_t offset);
   [[nodiscard]] Task<std::size_t> after_blanks(std::size_t offset);
