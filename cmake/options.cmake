@@ -31,6 +31,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # g++ 16 does not follow a std::variant's index through moves and reports members of the wrong
   # alternative. What it would really find, the sanitizer and clang-tidy builds find.
   target_compile_options(asynclm_build_options INTERFACE -Wno-maybe-uninitialized)
+  if(CMAKE_UNITY_BUILD)
+    # There it takes source files for headers, of which others could make another type.
+    target_compile_options(asynclm_build_options INTERFACE -Wno-subobject-linkage)
+  endif()
 endif()
 if(ASYNCLM_WARNINGS_AS_ERRORS)
   target_compile_options(asynclm_build_options INTERFACE -Werror)

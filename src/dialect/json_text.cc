@@ -9,14 +9,13 @@
 #include <system_error>
 #include <utility>
 
+#include "base/ascii.h"
 #include "base/utf8.h"
 
 namespace asynclm::dialect {
 namespace {
 
 constexpr std::size_t kMaxWholeDigits = 400;
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 void write_string(std::string_view text, std::string& out) {
   out += '"';
@@ -190,8 +189,8 @@ std::optional<std::string> normal_number(std::string_view text) {
     const std::size_t begin = out.size();
     while (at < text.size()) {
       const bool joint = text[at] == '_' && out.size() > begin && at + 1 < text.size() &&
-                         is_digit(text[at - 1]) && is_digit(text[at + 1]);
-      if (!is_digit(text[at]) && !joint) break;
+                         ascii::is_digit(text[at - 1]) && ascii::is_digit(text[at + 1]);
+      if (!ascii::is_digit(text[at]) && !joint) break;
       if (!joint) out += text[at];
       ++at;
     }

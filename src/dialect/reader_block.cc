@@ -4,12 +4,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/ascii.h"
+
 namespace asynclm::dialect {
 namespace {
 
 constexpr std::size_t kMaxName = 512;  // bytes, with whatever is cut from it
-
-bool is_alpha(int c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 
 bool ends_name(int c) {
   return c < 0 || c <= ' ' || std::string_view("(){}[]<>\"'`,;").contains(static_cast<char>(c));
@@ -109,7 +109,7 @@ Task<Got> BlockReader::list(std::vector<Candidate>& out, bool bare) {
     Got got = Got::malformed;
     if (c == '{') {
       got = co_await object(call, bare);
-    } else if (is_alpha(c)) {
+    } else if (ascii::is_name_start(c)) {
       got = co_await python(call, false);
     }
     if (got != Got::value) co_return got;
@@ -129,7 +129,7 @@ Task<Got> BlockReader::python(Candidate& out, bool print) {
   const int c = co_await in.next();
   if (c != '(') co_return c < 0 ? Got::cut : Got::malformed;
   in.at = co_await after_space(in.at + 1);
-  if (print && out.name == "print" && is_alpha(co_await in.next())) {
+  if (print && out.name == "print" && ascii::is_name_start(co_await in.next())) {
     const std::size_t begin = out.begin;
     Got got = co_await python(out, false);
     if (got != Got::value) co_return got;
@@ -165,7 +165,7 @@ Task<Got> BlockReader::code(std::vector<Candidate>& out) {
     } else {
       Candidate call;
       Got got = Got::malformed;
-      if (is_alpha(c)) {
+      if (ascii::is_name_start(c)) {
         got = co_await python(call, true);
       } else if (c == '[') {
         got = co_await list(out, false);
@@ -190,7 +190,7 @@ Task<Got> BlockReader::arguments(Candidate& out, ValueSyntax syntax) {
 Task<bool> BlockReader::skip_fence_mark() {
   if (!(co_await looks_at(in.at, "```"))) co_return false;
   in.at += 3;
-  for (int c = co_await in.next(); is_alpha(c); c = co_await in.next()) ++in.at;
+  for (int c = co_await in.next(); ascii::is_name_start(c); c = co_await in.next()) ++in.at;
   in.at = co_await after_space(in.at);
   co_return true;
 }
@@ -340,7 +340,7 @@ Task<Block> BlockReader::block(const Mark& open) {
     // Prose may follow on the next line: it is looked at as the next item only if it can be one.
     const int next = co_await in.peek(co_await after_space(end));
     const bool objects = out.calls.empty() || out.calls.back().form == CallForm::object;
-    if (is_alpha(next) && objects) break;
+    if (ascii::is_name_start(next) && objects) break;
   }
   if (out.calls.empty() && !empty_list) co_return out;
   in.at = end;

@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "base/ascii.h"
 #include "cml/schema_expand.h"
 #include "cml/schema_explain.h"
 #include "dialect/reader_value.h"
@@ -19,12 +20,10 @@ constexpr std::array<std::string_view, 4> kPrefixes = {"functions.", "default_ap
 constexpr std::array<std::string_view, 5> kKimiPrefixes = {"functions.", "functions_",
                                                            "functions:", "functions-", "functions"};
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
 // The name without Kimi's counter, in front of which a separator may stand; empty if there is none.
 std::vector<std::string_view> without_counter(std::string_view name) {
   std::size_t end = name.size();
-  while (end > 0 && is_digit(name[end - 1])) --end;
+  while (end > 0 && ascii::is_digit(name[end - 1])) --end;
   if (end == name.size() || end == 0) return {};
   if (name[end - 1] == ':') return {name.substr(0, end - 1)};
   std::vector<std::string_view> out;

@@ -5,12 +5,11 @@
 #include <array>
 #include <utility>
 
+#include "base/ascii.h"
 #include "dialect/reader_answer.h"
 
 namespace asynclm::dialect {
 namespace {
-
-bool is_alpha(int c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 
 // Fences that hold calls, and what they are called in events.
 struct Fence {
@@ -35,7 +34,7 @@ bool AnswerReader::may_be_whole(int c) const {
   if (!visible() || place_.whole_tried || place_.text_seen || place_.harmony) return false;
   if (!options_.habits) return options_.own == ReaderOptions::Template::no_mark && c == '{';
   if (!unmarked_may_count()) return false;
-  return c == '{' || c == '[' || c == '`' || is_alpha(c) || c >= 0x80;
+  return c == '{' || c == '[' || c == '`' || ascii::is_name_start(c) || c >= 0x80;
 }
 
 bool AnswerReader::take(Found& found, const Candidate& call, std::string_view mark) const {
@@ -189,7 +188,8 @@ Task<bool> AnswerReader::unmarked_fence(Found& found) {
   if (!(co_await looks_at(in.at, "```"))) co_return false;
   in.at += 3;
   std::string info;
-  for (int c = co_await in.next(); is_alpha(c) && info.size() < 16; c = co_await in.next()) {
+  for (int c = co_await in.next(); ascii::is_name_start(c) && info.size() < 16;
+       c = co_await in.next()) {
     info += static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
     ++in.at;
   }

@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "base/ascii.h"
 #include "base/utf8.h"
 
 namespace asynclm::dialect {
@@ -14,14 +15,13 @@ namespace {
 constexpr std::size_t kMaxMembers = 1024;
 constexpr std::size_t kMaxNumber = 1024;  // bytes
 
-bool is_digit(int c) { return c >= '0' && c <= '9'; }
-bool is_alpha(int c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 bool may_be_in_number(int c) {
-  return is_digit(c) || c == '+' || c == '-' || c == '.' || c == '_' || c == 'e' || c == 'E';
+  return ascii::is_digit(c) || c == '+' || c == '-' || c == '.' || c == '_' || c == 'e' || c == 'E';
 }
 // Of a name without quotes: an argument of Python's or a key of Gemma's.
 bool may_be_in_name(int c) {
-  return is_alpha(c) || is_digit(c) || c == '-' || c == '.' || c == '$' || c == '@' || c >= 0x80;
+  return ascii::is_name_start(c) || ascii::is_digit(c) || c == '-' || c == '.' || c == '$' ||
+         c == '@' || c >= 0x80;
 }
 
 }  // namespace
@@ -65,7 +65,7 @@ Task<bool> Lookahead::torn_close_at(std::size_t offset) {
 }
 
 Task<std::size_t> Lookahead::after_space(std::size_t offset) {
-  while (is_space(co_await in.peek(offset))) ++offset;
+  while (ascii::is_space(co_await in.peek(offset))) ++offset;
   co_return offset;
 }
 
@@ -107,7 +107,7 @@ Task<Got> ValueReader::value(JsonText& out, int level) {
     out.kind = JsonText::Kind::string;
     co_return co_await string(out.text);
   }
-  if (is_digit(c) || c == '-' || c == '+' || c == '.') co_return co_await number(out);
+  if (ascii::is_digit(c) || c == '-' || c == '+' || c == '.') co_return co_await number(out);
   co_return co_await word(out);
 }
 
@@ -202,8 +202,9 @@ Task<Got> ValueReader::after_item(char close, bool string_before, bool& more) {
   Quote quote;
   const bool string = co_await quote_at(in.at, quote);
   const bool apart = in.at > end || c == '{' || c == '[';
-  more = apart && !(string && string_before) &&
-         (string || c == '{' || c == '[' || c == '-' || is_digit(c) || is_alpha(c));
+  more =
+      apart && !(string && string_before) &&
+      (string || c == '{' || c == '[' || c == '-' || ascii::is_digit(c) || ascii::is_name_start(c));
   if (more) co_return Got::value;
   co_return co_await unfinished();
 }
@@ -256,7 +257,7 @@ Task<Got> ValueReader::number(JsonText& out) {
   // At the end of the input more digits may have been to come.
   if (c < 0 && in.ending() != Ending::stopped) co_return Got::cut;
   auto number = normal_number(written);
-  if (!number || is_alpha(c)) co_return Got::malformed;
+  if (!number || ascii::is_name_start(c)) co_return Got::malformed;
   out = json_number(std::move(*number));
   co_return Got::value;
 }
@@ -264,7 +265,7 @@ Task<Got> ValueReader::number(JsonText& out) {
 Task<Got> ValueReader::word(JsonText& out) {
   std::string written;
   int c = co_await in.next();
-  for (; is_alpha(c) && written.size() <= 5; c = co_await in.next()) {
+  for (; ascii::is_name_start(c) && written.size() <= 5; c = co_await in.next()) {
     written += static_cast<char>(c);
     ++in.at;
   }
@@ -333,7 +334,8 @@ Task<Got> ValueReader::escape(std::string& out, bool python) {
     co_return Got::value;
   }
   if (c == 'u') co_return co_await unicode(out, 4);
-  const bool of_python = c == 'a' || c == 'v' || c == 'x' || c == 'U' || c == 'N' || is_digit(c);
+  const bool of_python =
+      c == 'a' || c == 'v' || c == 'x' || c == 'U' || c == 'N' || ascii::is_digit(c);
   // In JSON these are mistakes of which nobody knows what was meant.
   if (of_python && !python) co_return Got::malformed;
   switch (c) {
@@ -350,7 +352,7 @@ Task<Got> ValueReader::escape(std::string& out, bool python) {
     default:
       break;
   }
-  if (c == 'N' || is_digit(c)) co_return Got::malformed;
+  if (c == 'N' || ascii::is_digit(c)) co_return Got::malformed;
   out += '\\';  // \d, \., \$: Python keeps what it does not know
   out += static_cast<char>(c);
   co_return Got::value;
@@ -361,7 +363,7 @@ Task<Got> ValueReader::hex(int digits, std::uint32_t& code) {
   for (int i = 0; i < digits; ++i) {
     const int c = co_await in.next();
     if (c < 0) co_return Got::cut;
-    const int digit = is_digit(c)            ? c - '0'
+    const int digit = ascii::is_digit(c)     ? c - '0'
                       : c >= 'a' && c <= 'f' ? c - 'a' + 10
                       : c >= 'A' && c <= 'F' ? c - 'A' + 10
                                              : -1;

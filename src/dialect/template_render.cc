@@ -123,10 +123,8 @@ std::string spelled_spans(const Vocabulary& vocabulary, const std::vector<Span>&
   for (const Span& span : spans) {
     if (const auto* control = std::get_if<ControlSpan>(&span)) {
       out += vocabulary.spelling(control->token);
-    } else if (const auto* text = std::get_if<TextSpan>(&span)) {
-      out += text->bytes;
     } else {
-      for (const Token token : std::get<ModelSpan>(span).tokens) out += vocabulary.spelling(token);
+      out += std::get<TextSpan>(span).bytes;
     }
   }
   return out;
