@@ -30,6 +30,20 @@ struct JinjaTemplate::Parsed {
 
 namespace {
 
+// A macro holds the context that it is defined in, which holds the macro: nothing would free them.
+class Rendering {
+ public:
+  explicit Rendering(const std::shared_ptr<minja::Context>& context) : context_(context) {}
+  ~Rendering() {
+    for (const JinjaValue& name : context_->keys()) context_->set(name, JinjaValue());
+  }
+  Rendering(const Rendering&) = delete;
+  Rendering& operator=(const Rendering&) = delete;
+
+ private:
+  std::shared_ptr<minja::Context> context_;
+};
+
 std::string_view line(std::string_view source, std::size_t number) {
   for (; number > 1 && !source.empty(); --number) {
     const auto end = source.find('\n');
@@ -99,6 +113,7 @@ Result<std::string> JinjaTemplate::render(const nlohmann::ordered_json& variable
                                           std::chrono::sys_seconds now) const {
   try {
     const auto context = minja::Context::make(python_value(variables), jinja_globals(now));
+    const Rendering rendering(context);
     return parsed_->root->render(context);
   } catch (const std::exception& e) {
     if (auto words = refusal(e.what())) {

@@ -13,6 +13,7 @@
 #include <ranges>
 #include <stdexcept>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -711,29 +712,54 @@ Value callable(Callee callee) {
 bool is_jinja_filter(std::string_view name) { return functions::filters().contains(name); }
 bool is_jinja_test(std::string_view name) { return functions::tests().contains(name); }
 
-std::shared_ptr<minja::Context> jinja_globals(std::chrono::sys_seconds now) {
-  using namespace functions;
-  Value globals = Value::object();
-  const auto add_all = [&](std::string_view prefix, const auto& table) {
+namespace functions {
+namespace {
+
+// minja looks a name up by going through them all, and here are a hundred.
+class Globals : public minja::Context {
+ public:
+  Globals() : Context(Value::object()) {
+    add(kHelperPrefix, operators());
+    add(kFilterPrefix, filters());
+    add(kTestPrefix, tests());
+    names_.emplace(std::string(kHelperPrefix) + "none", python_none());
+    names_.emplace("dict", callable(made_dictionary));
+    names_.emplace("namespace", callable(made_dictionary));
+    names_.emplace("range", callable(range));
+    names_.emplace("joiner", callable(joiner));
+    names_.emplace("raise_exception", callable([](JinjaArguments& a) -> Value {
+                     throw JinjaRefusal(text(a.get(0, "message", Value(std::string()))));
+                   }));
+  }
+  Value get(const Value& key) override {
+    const auto found = names_.find(key.get<std::string>());
+    return found == names_.end() ? Value() : found->second;
+  }
+  Value& at(const Value& key) override { return names_.at(key.get<std::string>()); }
+  bool contains(const Value& key) override { return names_.contains(key.get<std::string>()); }
+
+ private:
+  template <class Table>
+  void add(std::string_view prefix, const Table& table) {
     for (const auto& [name, function] : table) {
-      globals.set(std::string(prefix) + std::string(name), callable(function));
+      names_.emplace(std::string(prefix) + std::string(name), callable(function));
     }
-  };
-  add_all(kHelperPrefix, operators());
-  add_all(kFilterPrefix, filters());
-  add_all(kTestPrefix, tests());
-  globals.set(std::string(kHelperPrefix) + "none", python_none());
-  globals.set("dict", callable(made_dictionary));
-  globals.set("namespace", callable(made_dictionary));
-  globals.set("range", callable(range));
-  globals.set("joiner", callable(joiner));
-  globals.set("raise_exception", callable([](JinjaArguments& a) -> Value {
-                throw JinjaRefusal(text(a.get(0, "message", Value(std::string()))));
-              }));
-  globals.set("strftime_now", callable([now](JinjaArguments& a) {
-                return formatted_time(now, text(a.get(0, "format", Value(std::string()))));
-              }));
-  return std::make_shared<minja::Context>(std::move(globals));
+  }
+  std::unordered_map<std::string, Value> names_;
+};
+
+}  // namespace
+}  // namespace functions
+
+std::shared_ptr<minja::Context> jinja_globals(std::chrono::sys_seconds now) {
+  // Never changed: what a template sets goes into the contexts within.
+  static const auto globals = std::make_shared<functions::Globals>();
+  JinjaValue clock = JinjaValue::object();
+  clock.set("strftime_now", functions::callable([now](JinjaArguments& a) {
+              return functions::formatted_time(
+                  now, python_str(a.get(0, "format", JinjaValue(std::string()))));
+            }));
+  return std::make_shared<minja::Context>(std::move(clock), globals);
 }
 
 }  // namespace asynclm
