@@ -9,6 +9,7 @@ PROGRAM, or the asynclm-lab beside it, and builds nothing. The files that a page
 marked with a language and a file's name) are there. What cannot run stands in NOT_RUN with a reason.
 The C++ of the pages is compiled against the library as installed."""
 
+import json
 import os
 import re
 import shlex
@@ -160,12 +161,18 @@ class Docs(unittest.TestCase):
             if block.language == "json":
                 self.assertTrue(block.name, f"{block.where}: say which file it is, as in ```json my_tools.json")
                 with self.subTest(block.where):
-                    self.run_command(f"./dev asynclm chat --tools {block.name}", block.where)
+                    is_catalogue = "models" in json.loads(block.text)
+                    command = (f"env ASYNCLM_CATALOGUE={block.name} ./dev asynclm models list" if is_catalogue
+                               else f"./dev asynclm chat --tools {block.name}")
+                    self.run_command(command, block.where)
 
     def test_options(self):
         """Options and commands of asynclm that stand in the text of a page."""
-        helps = {command: subprocess.run([PROGRAM, command, "--help"], capture_output=True, text=True).stdout
-                 for command in ("run", "chat", "replay")}
+        def told(*command):
+            return subprocess.run([PROGRAM, *command, "--help"], capture_output=True, text=True).stdout
+
+        helps = {command: told(command) for command in ("run", "chat", "replay")}
+        helps["models"] = "".join(told("models", *name) for name in ([], ["pull"], ["list"], ["show"], ["rm"]))
         everything = subprocess.run([PROGRAM, "--help"], capture_output=True, text=True).stdout + "".join(helps.values())
         for page in ("README.md", *(page for page in pages() if page.startswith("docs/"))):
             text = re.sub(r"(?ms)^```.*?^```", "", (SOURCE / page).read_text(encoding="utf-8"))

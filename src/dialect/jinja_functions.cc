@@ -353,7 +353,7 @@ Value indented(JinjaArguments& a) {
 }
 
 Value to_int(JinjaArguments& a) {
-  const Value otherwise = a.get(1, "default", Value(std::int64_t{0}));
+  Value otherwise = a.get(1, "default", Value(std::int64_t{0}));
   if (is_integer(a[0])) return integer(a[0]);
   if (is_python_number(a[0])) return static_cast<std::int64_t>(a[0].get<double>());
   const std::string digits(strip_right(strip_left(text(a[0]))));

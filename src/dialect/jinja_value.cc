@@ -112,7 +112,7 @@ class JsonWriter {
   void new_line(int level) {
     if (style_.indent < 0) return;
     out_ += '\n';
-    out_.append(static_cast<std::size_t>(style_.indent * level), ' ');
+    out_.append(static_cast<std::size_t>(style_.indent) * static_cast<std::size_t>(level), ' ');
   }
 
   const JsonStyle& style_;

@@ -29,6 +29,7 @@ struct Frames {
 template <class T>
 class [[nodiscard]] Task {
  public:
+  // The name is C++. NOLINTNEXTLINE(readability-identifier-naming)
   struct promise_type {
     Frames* frames = nullptr;
     std::optional<T> value;
