@@ -10,6 +10,11 @@ namespace asynclm::ascii {
 [[nodiscard]] constexpr bool is_name_start(int c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
 }
-[[nodiscard]] constexpr bool is_space(int c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+// White space as JSON has it.
+[[nodiscard]] constexpr bool is_space(int c) {
+  return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
+// White space as Python has it: vertical tab and form feed too.
+[[nodiscard]] constexpr bool is_python_space(int c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 }  // namespace asynclm::ascii

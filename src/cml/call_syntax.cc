@@ -15,9 +15,6 @@ namespace {
 
 constexpr int kMaxCallLevels = 64;
 
-bool is_alpha(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
 // Recursive descent over the literal subset of Python's expression grammar.
 class LiteralParser {
  public:
@@ -66,7 +63,7 @@ class LiteralParser {
   Result<void> argument(CallSyntax& result) {
     // An identifier followed by a single '=' names the argument; True, None … are literals.
     const std::size_t begin = position_;
-    if (position_ < text_.size() && is_alpha(text_[position_])) {
+    if (position_ < text_.size() && ascii::is_name_start(text_[position_])) {
       auto key = identifier("an argument");
       skip_space();
       if (key && take('=')) {
@@ -91,8 +88,8 @@ class LiteralParser {
 
   Result<std::string> identifier(std::string_view what) {
     const std::size_t begin = position_;
-    while (position_ < text_.size() &&
-           (is_alpha(text_[position_]) || (position_ > begin && is_digit(text_[position_])))) {
+    while (position_ < text_.size() && (ascii::is_name_start(text_[position_]) ||
+                                        (position_ > begin && ascii::is_digit(text_[position_])))) {
       ++position_;
     }
     if (position_ == begin) return expected(what);
@@ -108,9 +105,9 @@ class LiteralParser {
         return expected(std::format("at most {} levels", kMaxCallLevels));
       return c == '{' ? dict(depth) : list(depth, c, c == '[' ? ']' : ')');
     }
-    if (is_digit(c) || c == '-' || c == '+' || c == '.') return number();
+    if (ascii::is_digit(c) || c == '-' || c == '+' || c == '.') return number();
     if (c == '$' && async_plus_) return future();
-    if (is_alpha(c)) {
+    if (ascii::is_name_start(c)) {
       const std::size_t begin = position_;
       const auto word = identifier("a value");
       if (bare_names_) return Json(*word);
@@ -265,7 +262,7 @@ class LiteralParser {
       const bool exponent_sign =
           (c == '-' || c == '+') && !digits.empty() && (digits.back() == 'e');
       if (c == '_') {  // 1_000
-      } else if (is_digit(c) || exponent_sign) {
+      } else if (ascii::is_digit(c) || exponent_sign) {
         digits.push_back(c);
       } else if (c == '.' || c == 'e' || c == 'E') {
         real = true;
@@ -491,7 +488,8 @@ std::string format_call(std::string_view name, const Json& arguments) {
 }
 
 bool is_identifier(std::string_view text) {
-  if (text.empty() || text.size() > kMaxIdentifier || !is_alpha(text.front())) return false;
+  if (text.empty() || text.size() > kMaxIdentifier || !ascii::is_name_start(text.front()))
+    return false;
   return std::ranges::all_of(text, is_identifier_byte);
 }
 

@@ -10,6 +10,8 @@
 #include <asynclm/error.h>
 #include <asynclm/protocol.h>
 
+#include "base/ascii.h"
+
 namespace asynclm {
 
 struct CallSyntax {
@@ -41,7 +43,7 @@ inline constexpr std::size_t kMaxIdentifier = 64;  // bytes
 // Ids of interrupts that are no calls': a call may not have them.
 [[nodiscard]] bool is_reserved_id(std::string_view id);
 [[nodiscard]] constexpr bool is_identifier_byte(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+  return ascii::is_name_start(c) || ascii::is_digit(c);
 }
 
 }  // namespace asynclm

@@ -58,7 +58,7 @@ class TagLexer {
     std::vector<Lexeme> out;
     std::size_t depth = 0;
     while (true) {
-      while (at_ < source_.size() && ascii::is_space(source_[at_])) ++at_;
+      while (at_ < source_.size() && ascii::is_python_space(source_[at_])) ++at_;
       if (at_ >= source_.size()) throw SyntaxError(start_, "a tag is not closed");
       const std::string_view rest = source_.substr(at_);
       if (depth == 0) {
@@ -589,17 +589,17 @@ class TemplateTranslator {
   void text(std::string_view raw_text, char next, bool strips_line) {
     std::string_view left = raw_text;
     if (strip_next_) {
-      while (!left.empty() && ascii::is_space(left.front())) left.remove_prefix(1);
+      while (!left.empty() && ascii::is_python_space(left.front())) left.remove_prefix(1);
     } else if (trim_next_) {
       if (left.starts_with('\n')) left.remove_prefix(1);
     }
     // A tag on a line of its own, seen in the source: behind another tag it is not.
     if (next == '-') {
-      while (!left.empty() && ascii::is_space(left.back())) left.remove_suffix(1);
+      while (!left.empty() && ascii::is_python_space(left.back())) left.remove_suffix(1);
     } else if (next != '+' && strips_line) {
       std::string_view line = raw_text.substr(raw_text.rfind('\n') + 1);
       const bool own_line = line.size() < raw_text.size() || first_text_;
-      if (own_line && std::ranges::all_of(line, ascii::is_space)) {
+      if (own_line && std::ranges::all_of(line, ascii::is_python_space)) {
         left.remove_suffix(std::min(line.size(), left.size()));
       }
     }
@@ -634,7 +634,7 @@ class TemplateTranslator {
       const char sign = word < source_.size() && (source_[word] == '-' || source_[word] == '+')
                             ? source_[word++]
                             : '\0';
-      while (word < source_.size() && ascii::is_space(source_[word])) ++word;
+      while (word < source_.size() && ascii::is_python_space(source_[word])) ++word;
       if (!source_.substr(word).starts_with("endraw")) {
         at = found + 2;
         continue;

@@ -5,6 +5,8 @@
 #include <array>
 #include <utility>
 
+#include "base/ascii.h"
+
 namespace asynclm::dialect {
 namespace {
 
@@ -40,7 +42,7 @@ Task<bool> AnswerReader::answer() {
   while (!over_) {
     const int c = co_await in.next();
     if (c < 0) break;
-    if (is_space(c)) {
+    if (ascii::is_space(c)) {
       pass(in.at + 1);
       continue;
     }
@@ -194,7 +196,7 @@ Task<bool> AnswerReader::results(const Mark& mark) {
 Task<bool> AnswerReader::prose_follows(std::size_t offset) {
   offset = co_await after_blanks(offset);
   const int c = co_await in.peek(offset);
-  if (c < 0 || is_space(c)) co_return false;
+  if (c < 0 || ascii::is_space(c)) co_return false;
   co_return co_await mark_at(offset) == nullptr;
 }
 
@@ -209,7 +211,7 @@ bool AnswerReader::in_sentence() const {
 bool AnswerReader::begins_word() const {
   return !place_.line_blank && visible() && unmarked_may_count() &&
          tools_.may_begin_name(in.view(in.at, in.at + 1)) &&
-         (is_space(in[in.at - 1]) || !in_sentence());
+         (ascii::is_space(in[in.at - 1]) || !in_sentence());
 }
 
 bool AnswerReader::is_own(const Mark& mark) const {
@@ -252,7 +254,7 @@ void AnswerReader::pass(std::size_t upto) {
       place_.line_blank = true;
       place_.line_end.clear();
       place_.wrapper_in_line = false;
-    } else if (!is_space(c)) {
+    } else if (!ascii::is_space(c)) {
       if (place_.line_blank || !place_.text_seen || !rehearsed_.empty()) seen();
       place_.line_blank = false;
       if (place_.line_end.size() == kLineEnd) place_.line_end.erase(0, 1);

@@ -3,6 +3,7 @@
 // whether a message is a call, whatever its channel.
 #include <utility>
 
+#include "base/ascii.h"
 #include "dialect/reader_answer.h"
 
 namespace asynclm::dialect {
@@ -11,7 +12,7 @@ namespace {
 constexpr std::size_t kMaxHeader = 1024;  // bytes
 constexpr int kMaxWords = 8;
 
-bool ends_word(char c) { return is_space(c); }
+bool ends_word(char c) { return ascii::is_space(c); }
 
 // The word behind `key`, which must begin a word itself; empty where there is none.
 std::string word_behind(std::string_view header, std::string_view key) {
@@ -43,7 +44,7 @@ Task<bool> AnswerReader::message() {
       drop(begin, offset);
       co_return true;
     }
-    if (is_space(c)) ++words;
+    if (ascii::is_space(c)) ++words;
     const Mark* mark = c == '<' ? co_await mark_at(offset) : nullptr;
     if (mark == nullptr) {
       header += static_cast<char>(c);

@@ -2,6 +2,7 @@
 // Quotations: code spans, block quotes, fences and data. Nothing in them is a call.
 #include <utility>
 
+#include "base/ascii.h"
 #include "dialect/reader_answer.h"
 
 namespace asynclm::dialect {
@@ -62,7 +63,7 @@ Task<bool> AnswerReader::fence(int c) {
     if (b == '`' && c == '`') co_return false;  // a code span
     info += static_cast<char>(b);
   }
-  while (!info.empty() && is_space(info.back())) info.pop_back();
+  while (!info.empty() && ascii::is_space(info.back())) info.pop_back();
   if (info == "tool_code" && options_.habits && !place_.harmony && co_await tool_code(offset))
     co_return true;
   while (in.at < offset) {
@@ -84,7 +85,8 @@ Task<bool> AnswerReader::fence(int c) {
 Task<bool> AnswerReader::only_a_word(std::size_t offset) {
   constexpr std::size_t kLongest = 32;  // bytes
   const std::size_t most = offset + kLongest;
-  for (int c = co_await in.peek(offset); c >= 0 && !is_space(c); c = co_await in.peek(++offset)) {
+  for (int c = co_await in.peek(offset); c >= 0 && !ascii::is_space(c);
+       c = co_await in.peek(++offset)) {
     if (c == '`' || offset > most) co_return false;
   }
   const int c = co_await in.peek(co_await after_blanks(offset));
@@ -96,7 +98,7 @@ Task<bool> AnswerReader::code_span() {
   std::size_t offset = begin;
   while (co_await in.peek(offset) == '`') ++offset;
   const std::size_t ticks = offset - begin;
-  if (ticks >= 3 && begin > 0 && is_space(in[begin - 1]) && co_await only_a_word(offset))
+  if (ticks >= 3 && begin > 0 && ascii::is_space(in[begin - 1]) && co_await only_a_word(offset))
     co_return co_await fence('`');  // behind a list's bullet or a colon
   if (ticks > kMaxTicks || begin < no_span_before_[ticks]) {
     pass(offset);
@@ -119,7 +121,7 @@ Task<bool> AnswerReader::code_span() {
       break;
     }
     if (c == '\n') line_blank = true;
-    if (!is_space(c)) line_blank = false;
+    if (!ascii::is_space(c)) line_blank = false;
   }
   pass(offset);
   co_return true;

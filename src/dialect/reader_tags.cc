@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/ascii.h"
 #include "dialect/reader_block.h"
 
 namespace asynclm::dialect {
@@ -29,8 +30,8 @@ std::string_view without_breaks(std::string_view text) {
 }
 
 std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
+  while (!text.empty() && ascii::is_space(text.front())) text.remove_prefix(1);
+  while (!text.empty() && ascii::is_space(text.back())) text.remove_suffix(1);
   return text;
 }
 
@@ -317,7 +318,7 @@ Task<bool> BlockReader::prose_behind_closers(std::size_t offset) {
     offset = co_await after_blanks(tag.end);
   }
   const int c = co_await in.peek(offset);
-  co_return c >= 0 && !is_space(c);
+  co_return c >= 0 && !ascii::is_space(c);
 }
 
 // A key in front of its closing tag: `offset` is at the key or at the tag. Empty if none stands
@@ -447,7 +448,7 @@ Task<int> BlockReader::ends_pair_value(const Candidate& call, std::size_t offset
   if (at_line_start(offset) || in.view(end, behind).contains('\n')) co_return kEnds;
   const int prose = co_await in.peek(co_await after_blanks(behind + next->text.size()));
   const bool marked =
-      prose < 0 || is_space(prose) ||
+      prose < 0 || ascii::is_space(prose) ||
       co_await mark_at(co_await after_blanks(behind + next->text.size())) != nullptr;
   co_return marked ? kEnds : kData;
 }

@@ -18,10 +18,6 @@
 
 namespace asynclm::dialect {
 
-[[nodiscard]] constexpr bool is_space(int c) {
-  return c == ' ' || c == '\n' || c == '\t' || c == '\r';
-}
-
 // What stands at an offset of the input; nothing here moves `at`.
 class Lookahead {
  public:

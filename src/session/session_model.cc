@@ -3,15 +3,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/ascii.h"
 #include "base/utf8.h"
 #include "session/session_impl.h"
 
 namespace asynclm {
-namespace {
-
-bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
-
-}  // namespace
 
 // A token that the model has written, or could only have written.
 void Session::Impl::take(Token token, Time now) {
@@ -133,7 +129,7 @@ void Session::Impl::flush_text(Time now) {
 
 // Many tokenizers put the space before a word into its first token: such a word may have ended.
 void Session::Impl::on_text(std::string_view text, Time now) {
-  const bool may_have_ended = is_space(text.front()) || is_space(text.back());
+  const bool may_have_ended = ascii::is_space(text.front()) || ascii::is_space(text.back());
   word_bytes = may_have_ended ? 0 : word_bytes + text.size();
   const auto newline = text.rfind('\n');
   line_bytes = newline == text.npos ? line_bytes + text.size() : text.size() - newline - 1;
