@@ -37,9 +37,6 @@ struct SessionConfig {
   // Arguments that the model seems to copy are proposed as drafts, which the engine verifies: the
   // same tokens, in fewer decode calls. Needs `constrained`.
   bool drafts = false;
-  // For models whose vocabulary does not have the markers: they are text, and the prompt explains
-  // them. Not with `constrained`: calls are checked when they are closed.
-  bool spelled_markers = false;
   // Other models may write to this one: it may wait for that with no call open (Session::close).
   bool awaits_messages = false;
 };
@@ -147,9 +144,8 @@ class CallGrammar;  // session/monitor.h
 class Session {
  public:
   // `vocabulary` must outlive the session and must have the five markers as control tokens
-  // (unsupported if not; see SessionConfig::spelled_markers). `tools` is what the model may call;
-  // the prompt lists them. `grammar` is what constrained sessions with the same tools, mode and
-  // jump_forward share; null: its own.
+  // (unsupported if not). `tools` is what the model may call; the prompt lists them. `grammar` is
+  // what constrained sessions with the same tools, mode and jump_forward share; null: its own.
   [[nodiscard]] static Result<Session> create(const Vocabulary& vocabulary,
                                               std::vector<ToolSpec> tools,
                                               std::vector<Message> messages,
@@ -206,7 +202,7 @@ class Session {
   [[nodiscard]] std::string_view answer() const;  // all visible text of the last turn
   [[nodiscard]] Mode mode() const;
   [[nodiscard]] const std::optional<Error>& error() const;
-  // The model is inside a block, or has spelled what could become a marker.
+  // The model is inside a block.
   [[nodiscard]] bool in_critical_section() const;
 
  private:

@@ -35,10 +35,6 @@ CLI::Option* RunOptions::add_to(CLI::App& command) {
       ->check(CLI::PositiveNumber)
       ->option_text("N");
   constraint.add_to(command);
-  command.add_flag(
-      "--spelled-markers", spelled_markers,
-      "For a model that was not trained for asynclm: the markers are text, and the prompt "
-      "explains them (calls are then checked, but not constrained)");
   return mode_option;
 }
 
@@ -56,11 +52,6 @@ LlamaOptions RunOptions::engine(const std::string& model_path) const {
 RunRequest RunOptions::request(Mode run_mode, const EngineInfo& engine_info) const {
   RunRequest request;
   request.config = constraint.config(run_mode);
-  if (spelled_markers) {
-    // The call grammar is of marker tokens.
-    request.config.constrained = request.config.jump_forward = request.config.drafts = false;
-    request.config.spelled_markers = true;
-  }
   request.config.context_tokens = engine_info.context_tokens;
   if (max_tokens) request.config.max_generated = *max_tokens;
   request.sampling = sampling;

@@ -20,7 +20,6 @@ struct RunOptions {
   SamplingParams sampling;
   int threads = 0;
   ConstraintOptions constraint;
-  bool spelled_markers = false;
   std::optional<std::int32_t> context_tokens, max_tokens;
 
   // Returns --mode, for other options to exclude.

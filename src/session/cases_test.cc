@@ -241,8 +241,6 @@ class Runner {
     } else if (verb == "constrained" || verb == "fast") {
       config_.constrained = true;
       config_.jump_forward = verb == "fast";
-    } else if (verb == "spelled") {
-      config_.spelled_markers = vocabulary_.spelled_markers = true;
     } else if (verb == "awaits") {
       config_.awaits_messages = true;
     } else if (verb == "tool") {

@@ -33,11 +33,8 @@ Result<std::unique_ptr<Session::Impl>> Session::Impl::make(const Vocabulary& voc
                                                            const std::vector<ToolSpec>& specs,
                                                            const SessionConfig& config,
                                                            std::shared_ptr<CallGrammar> grammar) {
-  const auto markers = config.spelled_markers ? Markers::spelled() : Markers::find(vocabulary);
+  const auto markers = Markers::find(vocabulary);
   if (!markers) return std::unexpected(markers.error());
-  if (config.constrained && config.spelled_markers) {
-    return fail(ErrorCode::invalid_argument, "constrained needs markers that are tokens");
-  }
   if (config.max_generated < 1 || config.context_tokens < 1 || config.max_calls < 0 ||
       config.max_call_tokens < 1 || config.max_result_bytes < 1) {
     return fail(ErrorCode::invalid_argument,
@@ -81,11 +78,8 @@ Result<void> Session::Impl::add_tools(const std::vector<ToolSpec>& specs,
 
 Result<void> Session::Impl::write_prompt(const std::vector<ToolSpec>& specs,
                                          std::vector<Message> messages) {
-  std::vector<TypedMessage> typed = {{"system", {}}};
-  if (config.spelled_markers) {
-    typed.front().content.emplace_back(TextSpan{spelled_protocol(), Origin::protocol});
-  }
-  typed.front().content.emplace_back(TextSpan{tools_document(config.mode, specs), Origin::system});
+  std::vector<TypedMessage> typed = {
+      {"system", {TextSpan{tools_document(config.mode, specs), Origin::system}}}};
   bool has_system_text = false;
   for (Message& message : messages) {
     if (config.drafts) source.add(message.content);
@@ -108,7 +102,7 @@ Result<void> Session::Impl::write_prompt(const std::vector<ToolSpec>& specs,
   }
   const auto spans = render_chat(vocabulary, typed);
   if (!spans) return std::unexpected(spans.error());
-  if (auto ok = append_spans(vocabulary, markers, *spans, context); !ok) return ok;
+  if (auto ok = append_spans(vocabulary, *spans, context); !ok) return ok;
   if (context.empty()) {
     return fail(ErrorCode::unsupported, "the model's chat template renders an empty prompt");
   }
@@ -259,7 +253,7 @@ const TokenCounts& Session::token_counts() const { return impl_->counts; }
 std::string_view Session::answer() const { return impl_->answer; }
 Mode Session::mode() const { return impl_->config.mode; }
 const std::optional<Error>& Session::error() const { return impl_->error; }
-bool Session::in_critical_section() const { return impl_->parser.in_critical_section(); }
+bool Session::in_critical_section() const { return impl_->parser.in_block(); }
 
 std::string_view to_string(FinishReason reason) {
   switch (reason) {

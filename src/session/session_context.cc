@@ -12,9 +12,8 @@
 namespace asynclm {
 
 void Session::Impl::append_marker(Marker marker) {
-  const std::vector<Token>& tokens = marker_tokens[static_cast<std::size_t>(marker)];
-  context.insert(context.end(), tokens.begin(), tokens.end());
-  counts.injected += static_cast<std::int32_t>(tokens.size());
+  context.push_back(markers.token(marker));
+  ++counts.injected;
 }
 
 void Session::Impl::queue_interrupt(PendingInterrupt interrupt) {
@@ -37,9 +36,9 @@ bool Session::Impl::queue_wakes() const {
 bool Session::Impl::queue_fits() const {
   std::size_t tokens = 1;  // the one that answers
   for (const PendingInterrupt& interrupt : queue) {
-    tokens += tokens_of(Marker::intr) + vocabulary.encode(interrupt.id).size() +
-              tokens_of(Marker::head) + vocabulary.encode(interrupt.text).size() +
-              tokens_of(Marker::end);
+    constexpr std::size_t kMarkers = 3;  // [INTR] id [HEAD] text [END]
+    tokens += kMarkers + vocabulary.encode(interrupt.id).size() +
+              vocabulary.encode(interrupt.text).size();
   }
   return has_room(tokens);
 }
@@ -56,7 +55,7 @@ void Session::Impl::deliver_interrupts(bool idle, Time now) {
     }
     tokens.clear();
     const auto spans = interrupt_spans(markers, interrupt.id, interrupt.text, interrupt.origin);
-    if (auto ok = append_spans(vocabulary, markers, spans, tokens); !ok) {
+    if (auto ok = append_spans(vocabulary, spans, tokens); !ok) {
       error = ok.error();
       return finish(FinishReason::error, now);
     }
@@ -97,11 +96,11 @@ Result<void> Session::Impl::open_turn(Time now) {
   }
   // A turn that the model did not end may have been left in a block.
   std::vector<Token> tokens;
-  if (parser.in_block()) tokens.append_range(marker_tokens[static_cast<std::size_t>(Marker::end)]);
+  if (parser.in_block()) tokens.push_back(markers.token(Marker::end));
   const bool ended = state == State::draining || finish_reason == FinishReason::stop;
   const auto spans = render_next_turn(vocabulary, content, ended);
   if (!spans) return std::unexpected(spans.error());
-  if (auto ok = append_spans(vocabulary, markers, *spans, tokens); !ok) return ok;
+  if (auto ok = append_spans(vocabulary, *spans, tokens); !ok) return ok;
   if (!has_room(tokens.size() + 1)) {
     return fail(ErrorCode::limit_exceeded, "the message does not fit into the context");
   }
@@ -118,12 +117,11 @@ Result<void> Session::Impl::open_turn(Time now) {
   turn_began = counts.generated;
   emit(now, TurnStarted{});
   // Only interrupts have the marker.
-  const auto& intr = marker_tokens[static_cast<std::size_t>(Marker::intr)];
   auto at = context.begin() + begin;
   for (PendingInterrupt& interrupt : std::exchange(queue, {})) {
     if (config.drafts) source.add(interrupt.text);
     if (is_user_text(interrupt)) continue;
-    at = std::search(at, context.end(), intr.begin(), intr.end());
+    at = std::find(at, context.end(), markers.token(Marker::intr));
     if (const auto call = interrupt.call) calls[*call].delivered = now;
     emit(now, InterruptDelivered{interrupt.call, std::move(interrupt.id), std::move(interrupt.text),
                                  static_cast<std::int32_t>(at - context.begin())});
@@ -154,7 +152,6 @@ void Session::Impl::finish(FinishReason reason, Time now) {
     }
   }
   open_named = open_silent = open_unnamed = 0;
-  answer += parser.release();
   if (answer_sent < answer.size()) {  // an incomplete character that will not be completed
     emit(now, TextEvent{answer.substr(answer_sent)});
     answer_sent = answer.size();
@@ -173,7 +170,7 @@ void Session::Impl::check_limits(Time now) {
 // What came in meanwhile is delivered at once, but not inside a block or a line.
 void Session::Impl::after_input(Time now) {
   const auto now_wanted = [](const auto& i) { return i.delivery == Delivery::interrupt; };
-  if (state == State::generating && !parser.in_critical_section() && !in_line() &&
+  if (state == State::generating && !parser.in_block() && !in_line() &&
       std::ranges::any_of(queue, now_wanted)) {
     deliver_interrupts(/*idle=*/false, now);
   }

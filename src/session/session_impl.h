@@ -4,7 +4,6 @@
 // session_save.cc.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -26,7 +25,6 @@
 #include "cml/schema_expand.h"
 #include "cml/span.h"
 #include "session/draft_source.h"
-#include "session/marker_filter.h"
 #include "session/monitor.h"
 
 namespace asynclm {
@@ -63,14 +61,7 @@ struct Session::Impl {
       : vocabulary(vocab),
         markers(m),
         config(c),
-        parser(vocab, m, c.max_call_tokens, c.mode == Mode::async_plus) {
-    for (std::size_t i = 0; i < kMarkerCount; ++i) {
-      const auto marker = static_cast<Marker>(i);
-      marker_tokens[i] =
-          m.are_spelled() ? vocab.encode(kMarkerSpellings[i]) : std::vector<Token>{m.token(marker)};
-    }
-    if (m.are_spelled()) marker_filter.emplace(vocab, parser);
-  }
+        parser(vocab, m, c.max_call_tokens, c.mode == Mode::async_plus) {}
 
   enum class State : std::uint8_t {
     generating,
@@ -105,7 +96,6 @@ struct Session::Impl {
     events.push_back(Event{now, std::forward<E>(event)});
   }
   [[nodiscard]] TokenFilter* filter() {
-    if (marker_filter) return &*marker_filter;
     return monitor && monitor->is_open() ? &*monitor : nullptr;
   }
   // The model is paused: it has not ended its turn.
@@ -161,10 +151,6 @@ struct Session::Impl {
     return context.size() + tokens <= static_cast<std::size_t>(config.context_tokens);
   }
   [[nodiscard]] std::vector<CallName> nameable(Marker marker) const;
-  void leave_out(std::size_t bytes, bool or_all);
-  [[nodiscard]] std::size_t tokens_of(Marker marker) const {
-    return marker_tokens[static_cast<std::size_t>(marker)].size();
-  }
   void append_marker(Marker marker);
   void queue_interrupt(PendingInterrupt interrupt);
   // Something in the queue is not silent.
@@ -185,13 +171,11 @@ struct Session::Impl {
 
   const Vocabulary& vocabulary;
   Markers markers;
-  std::array<std::vector<Token>, kMarkerCount> marker_tokens;
   SessionConfig config;
   Parser parser;
-  std::optional<MarkerFilter> marker_filter;  // config.spelled_markers
-  std::optional<Monitor> monitor;             // config.constrained
-  DraftSource source;                         // config.drafts
-  std::span<const Token> draft;               // of the next step; the monitor's
+  std::optional<Monitor> monitor;  // config.constrained
+  DraftSource source;              // config.drafts
+  std::span<const Token> draft;    // of the next step; the monitor's
   std::map<std::string, Tool, std::less<>> tools;
 
   State state = State::generating;

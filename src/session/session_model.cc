@@ -15,53 +15,36 @@ bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; 
 
 // A token that the model has written, or could only have written.
 void Session::Impl::take(Token token, Time now) {
-  context.push_back(token);
-  parser.read(token);
-  for (bool goes_on = true; goes_on;) {
-    const bool was_in_block = parser.in_block();
-    const auto next = parser.next();
-    if (!next) return;
-    const Parser::Event event = *next;
-    if (monitor) {
-      if (parser.in_block() && (!was_in_block || event == Parser::Event::malformed)) {
-        const Marker marker = *markers.marker(token);
-        monitor->open(marker, nameable(marker));
-      } else if (event == Parser::Event::malformed) {
-        monitor->close();
-      } else if (was_in_block) {
-        monitor->advance(token);
-      }
+  const bool was_in_block = parser.in_block();
+  const Parser::Event event = parser.read(token);
+  if (monitor) {
+    if (parser.in_block() && (!was_in_block || event == Parser::Event::malformed)) {
+      const Marker marker = *markers.marker(token);
+      monitor->open(marker, nameable(marker));
+    } else if (event == Parser::Event::malformed) {
+      monitor->close();
+    } else if (was_in_block) {
+      monitor->advance(token);
     }
-    // What breaks a rule, or ends the turn, does not enter the context; nor what a token has beyond
-    // the marker that pauses the model: the model would have known more.
-    if (event == Parser::Event::malformed || event == Parser::Event::end_of_turn) {
-      leave_out(parser.bytes_from_event(), /*or_all=*/true);
-      goes_on = false;
-    } else if (event == Parser::Event::trap ||
-               (event == Parser::Event::call && config.mode == Mode::sync)) {
-      leave_out(parser.bytes_behind(), /*or_all=*/false);
-      goes_on = false;
-    }
-    if (event != Parser::Event::text) line_bytes = word_bytes = 0;
-    switch (event) {
-      case Parser::Event::none:
-        break;
-      case Parser::Event::text:
-        on_text(parser.text(), now);
-        break;
-      case Parser::Event::call:
-        on_call(now);
-        break;
-      case Parser::Event::trap:
-        on_trap(now);
-        break;
-      case Parser::Event::end_of_turn:
-        on_stop(token, now);
-        break;
-      case Parser::Event::malformed:
-        on_malformed(was_in_block, now);
-        break;
-    }
+  }
+  // What breaks a rule, or ends the turn, does not enter the context.
+  if (event != Parser::Event::malformed && event != Parser::Event::end_of_turn) {
+    context.push_back(token);
+  }
+  if (event != Parser::Event::text) line_bytes = word_bytes = 0;
+  switch (event) {
+    case Parser::Event::none:
+      break;
+    case Parser::Event::text:
+      return on_text(parser.text(), now);
+    case Parser::Event::call:
+      return on_call(now);
+    case Parser::Event::trap:
+      return on_trap(now);
+    case Parser::Event::end_of_turn:
+      return on_stop(token, now);
+    case Parser::Event::malformed:
+      return on_malformed(was_in_block, now);
   }
 }
 
@@ -75,28 +58,6 @@ std::vector<CallName> Session::Impl::nameable(Marker marker) const {
     names.push_back({call.id, !call.outcome});
   }
   return names;
-}
-
-// Takes the last bytes of the token just written out of the context. Where the vocabulary has no
-// tokens for the rest of it alone: all of it (or_all), or nothing.
-void Session::Impl::leave_out(std::size_t bytes, bool or_all) {
-  parser.drop_rest();
-  if (bytes == 0) return;
-  const Token token = context.back();
-  context.pop_back();
-  std::string piece;
-  vocabulary.append_piece(token, piece);
-  if (bytes >= piece.size()) return;
-  piece.resize(piece.size() - bytes);
-  const std::vector<Token> rest = vocabulary.encode(piece);
-  std::string spelled;
-  for (const Token part : rest) vocabulary.append_piece(part, spelled);
-  if (spelled == piece && has_room(rest.size())) {
-    context.insert(context.end(), rest.begin(), rest.end());
-    counts.injected += static_cast<std::int32_t>(rest.size()) - 1;
-  } else if (!or_all) {
-    context.push_back(token);
-  }
 }
 
 // Tokens that cannot be others are not asked for: they ride with the next step. The block's last
@@ -145,9 +106,7 @@ void Session::Impl::on_text(std::string_view text, Time now) {
 // it, and a broken block is closed.
 void Session::Impl::on_malformed(bool was_in_block, Time now) {
   const bool opens_block = parser.in_block();
-  if (!has_room(tokens_of(Marker::end) + (opens_block ? tokens_of(Marker::call) : 0))) {
-    return finish(FinishReason::context_full, now);
-  }
+  if (!has_room(opens_block ? 2 : 1)) return finish(FinishReason::context_full, now);
   if (was_in_block) append_marker(Marker::end);
   if (opens_block) {
     append_marker(Marker::call);
@@ -162,7 +121,7 @@ void Session::Impl::on_malformed(bool was_in_block, Time now) {
 }
 
 void Session::Impl::on_trap(Time now) {
-  if (!parser.model_closes_traps()) {
+  if (!async_plus()) {
     if (!has_room(1)) return finish(FinishReason::context_full, now);
     append_marker(Marker::end);
   }
@@ -177,9 +136,7 @@ void Session::Impl::on_stop(Token token, Time now) {
     // The model stopped without a trap: its calls' results are delivered all the same, and it may
     // go on. The end token does not enter the context; a trap stands in its place, so that the
     // context stays one that the model was trained on.
-    if (!has_room(tokens_of(Marker::trap) + tokens_of(Marker::end))) {
-      return finish(FinishReason::context_full, now);
-    }
+    if (!has_room(2)) return finish(FinishReason::context_full, now);
     append_marker(Marker::trap);
     append_marker(Marker::end);
     emit(now, Trapped{.by_stop = open_named > 0});

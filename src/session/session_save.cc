@@ -2,6 +2,7 @@
 // A session as data and back. What can be made again from the tools and the vocabulary is not in
 // it.
 #include <algorithm>
+#include <array>
 #include <format>
 #include <utility>
 
@@ -79,13 +80,9 @@ CallRecord call_from(const Json& json) {
 }
 
 Json parser_json(const ParserState& state) {
-  return Json{{"place", state.place},
-              {"block_tokens", state.block_tokens},
-              {"id", state.id},
-              {"code", state.code},
-              {"buffer", state.buffer},
-              {"held", state.held},
-              {"thinking", state.thinking},
+  return Json{{"place", state.place},    {"block_tokens", state.block_tokens},
+              {"id", state.id},          {"code", state.code},
+              {"buffer", state.buffer},  {"thinking", state.thinking},
               {"matched", state.matched}};
 }
 
@@ -95,7 +92,6 @@ ParserState parser_from(const Json& json) {
           .id = json.at("id").get<std::string>(),
           .code = json.at("code").get<std::string>(),
           .buffer = json.at("buffer").get<std::string>(),
-          .held = json.at("held").get<std::string>(),
           .thinking = json.at("thinking").get<bool>(),
           .matched = json.at("matched").get<std::size_t>()};
 }
@@ -112,7 +108,6 @@ Json config_json(const SessionConfig& config) {
               {"constrained", config.constrained},
               {"jump_forward", config.jump_forward},
               {"drafts", config.drafts},
-              {"spelled_markers", config.spelled_markers},
               {"awaits_messages", config.awaits_messages}};
 }
 
@@ -128,7 +123,6 @@ Result<SessionConfig> saved_config(const Json& saved) {
                          .constrained = json.at("constrained").get<bool>(),
                          .jump_forward = json.at("jump_forward").get<bool>(),
                          .drafts = json.at("drafts").get<bool>(),
-                         .spelled_markers = json.at("spelled_markers").get<bool>(),
                          .awaits_messages = json.at("awaits_messages").get<bool>()};
   } catch (const Json::exception& error) {
     return no_session(error.what());
