@@ -23,7 +23,7 @@ std::vector<Token> controls_of(const Vocabulary& vocabulary, std::string_view us
   }
   std::vector<Token> tokens, controls;
   for (const Span& span : *spans) {
-    if (!append_tokens(vocabulary, *Markers::find(vocabulary), span, tokens)) return {kNoToken};
+    if (!append_tokens(vocabulary, span, tokens)) return {kNoToken};
   }
   std::ranges::copy_if(tokens, std::back_inserter(controls),
                        [&](Token token) { return vocabulary.is_control(token); });

@@ -2,8 +2,8 @@
 // Parser and session: any tokens that a model may write, results at any time. The session keeps its
 // rules (session_checker.h), in every mode.
 //
-// Input: one byte for mode, monitor and how markers are written, then tokens. Bytes from 0xF0 on
-// are control tokens and events.
+// Input: one byte for mode and monitor, then tokens. Bytes from 0xF0 on are control tokens and
+// events.
 #include <vector>
 
 #include <asynclm/session.h>
@@ -26,7 +26,6 @@ SessionConfig config_of(std::uint8_t byte) {
   config.constrained = (byte & 4U) != 0;
   config.jump_forward = config.constrained && (byte & 8U) != 0;
   config.drafts = config.constrained && (byte & 16U) != 0;
-  config.spelled_markers = !config.constrained && (byte & 64U) != 0;
   config.max_generated = 300;
   config.context_tokens = (byte & 32U) != 0 ? 1024 : 4096;
   config.max_call_tokens = 100;
@@ -38,8 +37,7 @@ SessionConfig config_of(std::uint8_t byte) {
 void run(std::string_view input) {
   if (input.empty()) return;
   const SessionConfig config = config_of(static_cast<std::uint8_t>(input.front()));
-  const Vocabulary& vocabulary =
-      config.spelled_markers ? markerless_vocabulary() : quick_vocabulary();
+  const Vocabulary& vocabulary = quick_vocabulary();
   auto session = Session::create(vocabulary, varied_tools(), {{"user", "get some words"}}, config);
   fuzz::require(session.has_value(), "a session can be created");
   SessionChecker checker(*session, vocabulary, config);

@@ -30,7 +30,13 @@ class Vocabulary {
   // The control token that is spelled so ("[CALL]", "<|user|>"), or kNoToken.
   [[nodiscard]] virtual Token control(std::string_view spelling) const = 0;
 
+  // Tokens by which the chat template sets turns and calls apart are control tokens here, also
+  // where the model's file declares them otherwise.
   [[nodiscard]] virtual bool is_control(Token token) const = 0;
+
+  // A control token of the chat template that the model was never trained on: its rows are those of
+  // padding, so that it can neither be read nor written.
+  [[nodiscard]] virtual bool is_untrained(Token /*token*/) const { return false; }
 
   // Tokens by which a model ends its turn.
   [[nodiscard]] virtual bool is_end_of_generation(Token token) const = 0;
@@ -122,6 +128,10 @@ class Engine {
 
   // Tokens in the sequence (the token sampled last is not in it until it is appended), or -1.
   [[nodiscard]] virtual std::int32_t length(SequenceId sequence) const = 0;
+
+  // The sequence keeps its first `tokens` tokens at most: fewer where the model's memory cannot be
+  // cut there (recurrent models, sliding windows), which length() says. Its sampler stays as it is.
+  [[nodiscard]] virtual Result<void> truncate(SequenceId sequence, std::int32_t tokens) = 0;
 
   // The sequence's tokens' state and sampler as bytes; only this engine, model and library version
   // can restore them. restore replaces what the sequence held; on error the sequence is empty.

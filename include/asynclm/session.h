@@ -22,8 +22,22 @@
 
 namespace asynclm {
 
+// How the model writes its calls and is told of results (docs/models.md).
+enum class DialectChoice : std::uint8_t {
+  automatic,  // CML where the vocabulary has its markers, else the model's own
+  cml,        // unsupported where it has not
+  native,     // what the model's chat template says
+  generic,    // JSON in a fence, explained in the prompt, whatever the template says of tools
+};
+// "auto", "cml", "native", "generic"
+[[nodiscard]] std::string_view to_string(DialectChoice choice);
+[[nodiscard]] Result<DialectChoice> parse_dialect(std::string_view text);
+
 struct SessionConfig {
   Mode mode = Mode::async;
+  DialectChoice dialect = DialectChoice::automatic;
+  // In a native dialect: calls in the template's own form only; a model's other habits are text.
+  bool strict_calls = false;
   std::int32_t max_generated = 2048;     // tokens that the model may write in a turn
   std::int32_t context_tokens = 4096;    // never appended beyond
   std::int32_t max_calls = 256;          // calls in all
@@ -37,9 +51,6 @@ struct SessionConfig {
   // Arguments that the model seems to copy are proposed as drafts, which the engine verifies: the
   // same tokens, in fewer decode calls. Needs `constrained`.
   bool drafts = false;
-  // For models whose vocabulary does not have the markers: they are text, and the prompt explains
-  // them. Not with `constrained`: calls are checked when they are closed.
-  bool spelled_markers = false;
   // Other models may write to this one: it may wait for that with no call open (Session::close).
   bool awaits_messages = false;
 };
@@ -99,6 +110,10 @@ using Step = std::variant<Decode, Wait, Done>;
 struct TextEvent {
   std::string text;  // visible text, as it is generated
 };
+// What a model that reasons before it answers writes there.
+struct ReasoningEvent {
+  std::string text;
+};
 struct CallEmitted {
   CallKey call;  // the block closed; see Session::calls()
 };
@@ -123,13 +138,17 @@ struct Trapped {
   bool by_stop = false;
 };
 struct Resumed {};
+// What stood in the context from this position on was taken back: an engine must forget it.
+struct ContextCut {
+  std::int32_t position;
+};
 struct TurnStarted {};  // a message after the end of a turn, which has opened the next one
 struct Finished {       // the turn
   FinishReason reason;
 };
 struct Event {
   Time time;
-  std::variant<TextEvent, CallEmitted, CallDispatched, CallCancelled, CallCompleted,
+  std::variant<TextEvent, ReasoningEvent, ContextCut, CallEmitted, CallDispatched, CallCancelled, CallCompleted,
                InterruptDelivered, Trapped, Resumed, TurnStarted, Finished>
       what;
 };
@@ -142,26 +161,30 @@ struct TokenCounts {
   std::int32_t injected = 0;   // interrupts, and markers that close blocks
 };
 
-class CallGrammar;  // session/monitor.h
+class CallGrammar;   // session/monitor.h
+class ModelDialect;  // dialect/model_dialect.h
 
 class Session {
  public:
-  // `vocabulary` must outlive the session and must have the five markers as control tokens
-  // (unsupported if not; see SessionConfig::spelled_markers). `tools` is what the model may call;
-  // the prompt lists them. `grammar` is what constrained sessions with the same tools, mode and
-  // jump_forward share; null: its own.
+  // `vocabulary` must outlive the session. `tools` is what the model may call; the prompt lists
+  // them. `grammar` is what constrained sessions with the same tools, mode, dialect and
+  // jump_forward share, `dialect` what all sessions of the model share; null: its own. Errors:
+  // unsupported (the model has neither markers nor a chat template that can be used),
+  // invalid_argument, limit_exceeded (the prompt does not fit).
   [[nodiscard]] static Result<Session> create(const Vocabulary& vocabulary,
                                               std::vector<ToolSpec> tools,
                                               std::vector<Message> messages,
                                               const SessionConfig& config,
-                                              std::shared_ptr<CallGrammar> grammar = nullptr);
+                                              std::shared_ptr<CallGrammar> grammar = nullptr,
+                                              std::shared_ptr<const ModelDialect> dialect = nullptr);
   // A session as save() gave it: it goes on with the same tokens, and its next Decode step appends
   // the whole context. Calls that ran are still open (dispatched, without an outcome): the owner
   // runs them again, or completes them. invalid_argument: not a saved session, or one with other
   // tools (their names and parameters) or of another vocabulary.
   [[nodiscard]] static Result<Session> load(const Vocabulary& vocabulary,
                                             std::vector<ToolSpec> tools, const Json& saved,
-                                            std::shared_ptr<CallGrammar> grammar = nullptr);
+                                            std::shared_ptr<CallGrammar> grammar = nullptr,
+                                            std::shared_ptr<const ModelDialect> dialect = nullptr);
   [[nodiscard]] Json save() const;
   ~Session();
   Session(Session&&) noexcept;
@@ -206,11 +229,12 @@ class Session {
   [[nodiscard]] std::string_view answer() const;  // all visible text of the last turn
   [[nodiscard]] Mode mode() const;
   [[nodiscard]] const std::optional<Error>& error() const;
-  // The model is inside a block, or has spelled what could become a marker.
+  // The model is inside a block.
   [[nodiscard]] bool in_critical_section() const;
 
+  struct Impl;  // session/session_impl.h
+
  private:
-  struct Impl;
   explicit Session(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -10,7 +10,6 @@
 #include "cml/call_syntax.h"
 #include "cml/chat_template.h"
 #include "cml/future.h"
-#include "cml/spelled_markers.h"
 #include "cml/writer.h"
 
 namespace asynclm {
@@ -388,10 +387,7 @@ bool Oracle::may_report(const Session& session) const {
 // of: all that is open, or one of the calls that are to be told first.
 void Oracle::write_trap(const Session& session) {
   write(Marker::trap);
-  if (session.mode() != Mode::async_plus) {
-    if (markers_.are_spelled()) write(Marker::end);  // else the session writes it
-    return;
-  }
+  if (session.mode() != Mode::async_plus) return;  // the session closes it
   const bool is_first = !task_->first.empty() && !may_report(session);
   std::vector<CallKey> open;
   for (std::size_t i = 0; i < progress_.size(); ++i) {
@@ -452,18 +448,8 @@ bool Oracle::write_report(const Session& session) {
   return true;
 }
 
-void Oracle::write(Marker marker) {
-  if (!markers_.are_spelled()) return pending_.push_back(markers_.token(marker));
-  for (const Token token :
-       vocabulary_->encode(kMarkerSpellings[static_cast<std::size_t>(marker)])) {
-    pending_.push_back(token);
-  }
-}
+void Oracle::write(Marker marker) { pending_.push_back(markers_.token(marker)); }
 
-void Oracle::write(std::string_view text) {
-  const auto tokens =
-      vocabulary_->encode(markers_.are_spelled() ? disarm(text) : std::string(text));
-  pending_.insert(pending_.end(), tokens.begin(), tokens.end());
-}
+void Oracle::write(std::string_view text) { pending_.append_range(vocabulary_->encode(text)); }
 
 }  // namespace asynclm

@@ -5,8 +5,8 @@
 #include <span>
 #include <string>
 
-#include "cml/spelled_markers.h"
 #include "cml/writer.h"
+#include "oracle/disarm.h"
 
 namespace asynclm {
 namespace {

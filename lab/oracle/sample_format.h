@@ -30,9 +30,9 @@ inline constexpr std::array<NamedFormat, 4> kSampleFormats = {
      {"messages", SampleFormat::messages},
      {"sharegpt", SampleFormat::sharegpt}}};
 
-// In text the markers are spelled, and what only looks like one is disarmed
-// (cml/spelled_markers.h). `messages` and `sharegpt` are without the chat template's marks, and do
-// not say of a refused call in a message that it is not to be learned.
+// In text the markers are spelled, and what only looks like one is disarmed (oracle/disarm.h).
+// `messages` and `sharegpt` are without the chat template's marks, and do not say of a refused call
+// in a message that it is not to be learned.
 [[nodiscard]] Json format_sample(const Sample& sample, SampleFormat format,
                                  const TaskSequence& sequence, const Vocabulary& vocabulary);
 

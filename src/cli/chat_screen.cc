@@ -122,6 +122,8 @@ void ChatScreen::event(const RunEvent& event, const Timeline& timeline) {
         line("the turn ended: " + std::string(to_string(event.reason)), Look::bad);
       }
       break;
+    case RunEventKind::reasoning:
+    case RunEventKind::cut:
     case RunEventKind::turn:
     case RunEventKind::text:
     case RunEventKind::dispatched:

@@ -81,6 +81,8 @@ void PlainPrinter::event(const RunEvent& event) {
     case RunEventKind::resumed:
       line(event.time, "resumed");
       break;
+    case RunEventKind::reasoning:
+    case RunEventKind::cut:
     case RunEventKind::turn:
       line(event.time, "turn");
       break;

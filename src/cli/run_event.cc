@@ -9,9 +9,10 @@
 namespace asynclm {
 namespace {
 
-constexpr std::array<std::string_view, 10> kKindNames = {
+constexpr std::array<std::string_view, 12> kKindNames = {
     "text",      "emitted", "dispatched", "cancelled", "completed",
-    "interrupt", "trapped", "resumed",    "turn",      "finished"};
+    "interrupt", "trapped", "resumed",    "turn",      "finished",
+    "reasoning", "cut"};
 
 template <class... F>
 struct Overloaded : F... {
@@ -37,6 +38,14 @@ RunEvent make_run_event(const Session& session, const Event& event) {
   };
   std::visit(Overloaded{
                  [&](const TextEvent& text) { out.text = text.text; },
+                 [&](const ReasoningEvent& reasoning) {
+                   out.kind = RunEventKind::reasoning;
+                   out.text = reasoning.text;
+                 },
+                 [&](const ContextCut& cut) {
+                   out.kind = RunEventKind::cut;
+                   out.position = cut.position;
+                 },
                  [&](const CallEmitted& emitted) {
                    const CallRecord& call = about(RunEventKind::emitted, emitted.call);
                    out.id = call.id;
@@ -78,7 +87,11 @@ Json to_json(const RunEvent& event) {
   json["t_ms"] = to_ms(event.time);
   if (event.call) json["call"] = *event.call;
   switch (event.kind) {
+    case RunEventKind::cut:
+      json["position"] = event.position;
+      break;
     case RunEventKind::text:
+    case RunEventKind::reasoning:
       json["text"] = event.text;
       break;
     case RunEventKind::emitted:
@@ -123,7 +136,11 @@ Result<RunEvent> run_event_from_json(const Json& json) {
         event.kind == RunEventKind::cancelled || event.kind == RunEventKind::completed;
     if (of_call || json.contains("call")) event.call = json.at("call").get<CallKey>();
     switch (event.kind) {
+      case RunEventKind::cut:
+        json.at("position").get_to(event.position);
+        break;
       case RunEventKind::text:
+      case RunEventKind::reasoning:
         json.at("text").get_to(event.text);
         break;
       case RunEventKind::emitted:

@@ -23,6 +23,8 @@ enum class RunEventKind : std::uint8_t {
   resumed,
   turn,      // a further one began
   finished,  // the turn: reason
+  reasoning,  // text
+  cut,        // position: what stood from there on was taken back
 };
 
 struct RunEvent {

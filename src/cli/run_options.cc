@@ -18,6 +18,18 @@ CLI::Option* RunOptions::add_to(CLI::App& command) {
       command.add_option("--mode", mode, "async, async+, sync or sync-parallel")
           ->check(CLI::IsMember({"async", "async+", "sync", "sync-parallel"}))
           ->option_text("MODE");
+  command
+      .add_option("--dialect", dialect,
+                  "How the model writes calls: auto, cml, native (as its chat template says) or "
+                  "generic")
+      ->check(CLI::IsMember({"auto", "cml", "native", "generic"}))
+      ->option_text("DIALECT");
+  command
+      .add_option("--calls", calls,
+                  "Which forms of a call count: all (also the model's own habits) or strict (the "
+                  "template's)")
+      ->check(CLI::IsMember({"all", "strict"}))
+      ->option_text("FORMS");
   command.add_option("--seed", sampling.seed, "Seed of the sampler")->option_text("N");
   command.add_option("--temperature", sampling.temperature, "0: always the likeliest token")
       ->option_text("T");
@@ -39,10 +51,6 @@ CLI::Option* RunOptions::add_to(CLI::App& command) {
       ->check(CLI::PositiveNumber)
       ->option_text("N");
   constraint.add_to(command);
-  command.add_flag(
-      "--spelled-markers", spelled_markers,
-      "For a model that was not trained for asynclm: the markers are text, and the prompt "
-      "explains them (calls are then checked, but not constrained)");
   return mode_option;
 }
 
@@ -60,11 +68,8 @@ LlamaOptions RunOptions::engine(const std::string& model_path) const {
 RunRequest RunOptions::request(Mode run_mode, const EngineInfo& engine_info) const {
   RunRequest request;
   request.config = constraint.config(run_mode);
-  if (spelled_markers) {
-    // The call grammar is of marker tokens.
-    request.config.constrained = request.config.jump_forward = request.config.drafts = false;
-    request.config.spelled_markers = true;
-  }
+  request.config.dialect = *parse_dialect(dialect);
+  request.config.strict_calls = calls == "strict";
   request.config.context_tokens = engine_info.context_tokens;
   if (max_tokens) request.config.max_generated = *max_tokens;
   request.sampling = sampling;

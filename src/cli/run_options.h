@@ -17,10 +17,11 @@ namespace asynclm {
 struct RunOptions {
   std::optional<std::string> model, tools;
   std::string mode = "async";
+  std::string dialect = "auto";
+  std::string calls = "all";
   SamplingParams sampling;
   int threads = 0;
   ConstraintOptions constraint;
-  bool spelled_markers = false;
   std::optional<std::int32_t> context_tokens, max_tokens;
 
   // Returns --mode, for other options to exclude.

@@ -57,6 +57,8 @@ void Timeline::apply(const RunEvent& event) {
     case RunEventKind::resumed:
       resume(event.time);
       break;
+    case RunEventKind::reasoning:
+    case RunEventKind::cut:
     case RunEventKind::turn:
       if (finish) waits.push_back({finished_, event.time});
       finish.reset();

@@ -12,8 +12,7 @@ Result<Markers> Markers::find(const Vocabulary& vocabulary) {
     if (token == kNoToken) {
       return fail(ErrorCode::unsupported,
                   std::format("the model's vocabulary has no control token {}: it was not trained "
-                              "for asynchronous calls; use a model made by asynclm's train/, or "
-                              "have the markers spelled as text (--spelled-markers)",
+                              "for asynchronous calls; use a model made by asynclm's lab/train/",
                               kMarkerSpellings[i]));
     }
     if (vocabulary.is_end_of_generation(token)) {
@@ -27,15 +26,8 @@ Result<Markers> Markers::find(const Vocabulary& vocabulary) {
   return markers;
 }
 
-Markers Markers::spelled() {
-  Markers markers;
-  markers.tokens_.fill(kNoToken);
-  return markers;
-}
-
 std::optional<Marker> Markers::marker(Token token) const {
-  if (token == kNoToken) return std::nullopt;
-  for (std::size_t i = 0; i < kMarkerCount; ++i) {
+  for (std::size_t i = 0; i < kMarkerCount && token != kNoToken; ++i) {
     if (tokens_[i] == token) return static_cast<Marker>(i);
   }
   return std::nullopt;

@@ -18,15 +18,16 @@ inline constexpr std::array<std::string_view, kMarkerCount> kMarkerSpellings = {
 
 class Markers {
  public:
-  // Of a vocabulary that has them as control tokens. unsupported: one is missing, or the library
-  // takes it for an end-of-generation token.
+  // Of a vocabulary that has none: no token is a marker.
+  [[nodiscard]] static Markers none() {
+    Markers markers;
+    markers.tokens_.fill(kNoToken);
+    return markers;
+  }
+  // unsupported: the vocabulary has not all of them as control tokens, or the library takes one for
+  // an end-of-generation token.
   [[nodiscard]] static Result<Markers> find(const Vocabulary& vocabulary);
 
-  // Of any vocabulary: text that spells them, in whatever tokens (cml/spelled_markers.h).
-  [[nodiscard]] static Markers spelled();
-  [[nodiscard]] bool are_spelled() const { return tokens_.front() == kNoToken; }
-
-  // kNoToken if the markers are spelled.
   [[nodiscard]] Token token(Marker marker) const {
     return tokens_[static_cast<std::size_t>(marker)];
   }

@@ -5,12 +5,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include <gtest/gtest.h>
 
 #include "base/random.h"
-#include "cml/spelled_markers.h"
 #include "cml/test_vocabulary.h"
 
 namespace asynclm {
@@ -37,23 +35,13 @@ std::string shown(const Parser& parser, Parser::Event event) {
   return "?";
 }
 
-// Of a token that is one event.
-Parser::Event feed(Parser& parser, Token token) {
-  parser.read(token);
-  const auto event = parser.next();
-  EXPECT_TRUE(event);
-  EXPECT_FALSE(parser.next());
-  return *event;
-}
-
 class ParserTest : public ::testing::Test {
  protected:
   // Feeds what `script` spells and says what came out: text as it is, blocks in angle brackets.
   std::string feed(std::string_view script) {
     std::string out;
     for (const Token token : encode_with_controls(vocabulary_, script)) {
-      parser_.read(token);
-      while (const auto event = parser_.next()) out += shown(parser_, *event);
+      out += shown(parser_, parser_.read(token));
     }
     return out;
   }
@@ -163,12 +151,12 @@ TEST_F(ParserTest, EndTokensThatAreNotControlTokens) {
   Parser parser(vocabulary_, markers_, kMaxBlockTokens);
   const auto banned = [&] { return std::ranges::contains(parser.banned(), Token{'~'}); };
   EXPECT_FALSE(banned());
-  EXPECT_EQ(asynclm::feed(parser, '~'), Parser::Event::end_of_turn);
-  (void)asynclm::feed(parser, markers_.token(Marker::call));
+  EXPECT_EQ(parser.read('~'), Parser::Event::end_of_turn);
+  parser.read(markers_.token(Marker::call));
   EXPECT_TRUE(banned());
-  (void)asynclm::feed(parser, 'x');
+  parser.read('x');
   EXPECT_TRUE(banned());
-  EXPECT_EQ(asynclm::feed(parser, '~'), Parser::Event::malformed);
+  EXPECT_EQ(parser.read('~'), Parser::Event::malformed);
 }
 
 // A model that is kept from the banned tokens cannot write anything malformed, and an unmasked one
@@ -183,113 +171,12 @@ TEST_F(ParserTest, MalformedIsWhatIsBannedAndNothingElse) {
                                  random.below(static_cast<std::size_t>(vocabulary_.size() - 256)));
     const bool was_banned = std::ranges::contains(parser_.banned(), token);
     const bool was_in_block = parser_.in_block();
-    const Parser::Event event = asynclm::feed(parser_, token);
+    const Parser::Event event = parser_.read(token);
     // An empty block is banned, but it is a call: its words say that it is empty.
     const bool empty = event == Parser::Event::call && parser_.code().empty();
     ASSERT_EQ(was_banned, event == Parser::Event::malformed || empty)
         << vocabulary_.spelling(token);
     ASSERT_FALSE(was_in_block && event == Parser::Event::text);
-  }
-}
-
-// --- spelled markers ----------------------------------------------------------------------------
-
-// A token for each byte, and for each spelling one that is text.
-class SpelledParserTest : public ::testing::Test {
- protected:
-  SpelledParserTest() { vocabulary_.spelled_markers = true; }
-
-  // Feeds pieces; '|' shows where the events of one piece end.
-  std::string feed(const std::vector<std::string_view>& pieces) {
-    std::string out;
-    for (const std::string_view piece : pieces) {
-      for (const Token token : tokens(piece)) {
-        parser_->read(token);
-        while (const auto event = parser_->next()) out += shown(*parser_, *event);
-      }
-      out += '|';
-    }
-    return out;
-  }
-  // One token if the piece spells a marker or the end of the turn.
-  static std::vector<Token> tokens(std::string_view piece) {
-    return encode_with_controls(FakeVocabulary(), piece);
-  }
-
-  TestVocabulary vocabulary_;
-  std::optional<Parser> parser_ = [this] {
-    vocabulary_.spelled_markers = true;
-    return Parser(vocabulary_, Markers::spelled(), 40);
-  }();
-};
-
-TEST_F(SpelledParserTest, BlocksWhateverTheTokensAre) {
-  EXPECT_EQ(feed({"a[", "CALL", "]x[HE", "AD]f(1)[EN", "D]b"}), "a||||<call x|f(1)>b|");
-  EXPECT_EQ(feed({"[CALL]", "x", "[HEAD]", "f(1)", "[END]", "b"}), "||||<call x|f(1)>|b|");
-  EXPECT_EQ(feed({"[TRAP", "]", "[END", "]c"}), "|||<trap>c|");
-}
-
-TEST_F(SpelledParserTest, NothingIsHeldBackWithoutNeed) {
-  EXPECT_EQ(feed({"a [", "x] [CA", "R] [", "[", "ENDE]", "[.", "x"}),
-            "a |[x] |[CAR] |[|[ENDE]||[.x|");
-  EXPECT_EQ(feed({"a [EN"}), "a |");
-  EXPECT_TRUE(parser_->in_critical_section());
-  EXPECT_FALSE(parser_->in_block());
-  EXPECT_EQ(feed({std::string(kEnd)}), "[EN<end>|") << "the turn ends: it was text";
-  EXPECT_EQ(feed({"b [HEA"}), "b |");
-  EXPECT_EQ(parser_->release(), "[HEA");
-  EXPECT_FALSE(parser_->in_critical_section());
-}
-
-TEST_F(SpelledParserTest, DisarmedMarkersAreTextAsItWas) {
-  EXPECT_EQ(feed({"see [.END] and [", "..CALL", "]"}), "see [END] and ||[.CALL]|");
-  EXPECT_EQ(feed({"[CALL]x[HEAD]f(\"[.INTR]\")[END]"}), "<call x|f(\"[INTR]\")>|");
-}
-
-TEST_F(SpelledParserTest, MarkersInThinkSectionsAreText) {
-  EXPECT_EQ(feed({"<think>[CALL] or [END]?</think>[CALL]f()[END]"}),
-            "<think>[CALL] or [END]?</think><call |f()>|");
-}
-
-TEST_F(SpelledParserTest, WhatIsNotLegalCannotBeCompleted) {
-  const auto allowed = [&](std::string_view piece) {
-    return parser_->allows(tokens(piece).front());
-  };
-  EXPECT_TRUE(allowed("[CALL]") && allowed("[TRAP]") && allowed("]"));
-  EXPECT_FALSE(allowed("[INTR]") || allowed("[END]") || allowed("[HEAD]"));
-  (void)feed({"[", "INTR"});
-  EXPECT_FALSE(allowed("]"));
-  EXPECT_TRUE(allowed("."));
-  (void)feed({" [CALL] "});
-  EXPECT_FALSE(allowed("[END]")) << "no call yet";
-  (void)feed({"f[END"});
-  EXPECT_TRUE(allowed("]"));
-  (void)feed({"]", "[TRAP]"});
-  EXPECT_FALSE(allowed("x")) << "only [END] may follow";
-  EXPECT_TRUE(allowed("[") && allowed("[END]") && allowed(" "));
-  (void)feed({"["});
-  EXPECT_FALSE(allowed(".") || allowed("H"));
-  EXPECT_TRUE(allowed("E"));
-}
-
-TEST(SpelledMarkers, DisarmingIsReversible) {
-  const std::string_view parts[] = {"[END]", "[.END]", "[CALL]", "[", "]", ".", "END", "[[", "x"};
-  TestVocabulary vocabulary;
-  vocabulary.spelled_markers = true;
-  Random random(5);
-  for (int i = 0; i < 5000; ++i) {
-    std::string text;
-    for (int n = random.between(0, 8); n > 0; --n) text += random.pick(parts);
-    std::string back;
-    Parser parser(vocabulary, Markers::spelled(), 40);
-    for (const Token token : vocabulary.encode(disarm(text))) {
-      parser.read(token);
-      while (const auto event = parser.next()) {
-        ASSERT_EQ(event, Parser::Event::text) << text;
-        back += parser.text();
-      }
-    }
-    ASSERT_EQ(back + parser.release(), text);
   }
 }
 

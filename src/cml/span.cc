@@ -3,14 +3,11 @@
 
 #include <format>
 
-#include "cml/spelled_markers.h"
-
 namespace asynclm {
 namespace {
 
 struct Appender {
   const Vocabulary& vocabulary;
-  const Markers& markers;
   std::vector<Token>& out;
 
   Result<void> operator()(const ControlSpan& span) const {
@@ -18,8 +15,7 @@ struct Appender {
     return {};
   }
   Result<void> operator()(const TextSpan& span) const {
-    const bool armed = !markers.are_spelled() || span.origin == Origin::protocol;
-    const std::vector<Token> tokens = vocabulary.encode(armed ? span.bytes : disarm(span.bytes));
+    const std::vector<Token> tokens = vocabulary.encode(span.bytes);
     for (const Token token : tokens) {
       if (vocabulary.is_control(token)) {
         return fail(
@@ -51,46 +47,20 @@ std::string_view to_string(Origin origin) {
       return "tool_result";
     case Origin::tool_error:
       return "tool_error";
-    case Origin::protocol:
-      return "protocol";
   }
   return "?";
 }
 
-Span marker_span(const Markers& markers, Marker marker) {
-  if (!markers.are_spelled()) return ControlSpan{markers.token(marker)};
-  return TextSpan{std::string(kMarkerSpellings[static_cast<std::size_t>(marker)]),
-                  Origin::protocol};
-}
-
-Result<void> append_tokens(const Vocabulary& vocabulary, const Markers& markers, const Span& span,
+Result<void> append_tokens(const Vocabulary& vocabulary, const Span& span,
                            std::vector<Token>& out) {
-  return std::visit(Appender{vocabulary, markers, out}, span);
+  return std::visit(Appender{vocabulary, out}, span);
 }
 
-Result<void> append_spans(const Vocabulary& vocabulary, const Markers& markers,
-                          std::span<const Span> spans, std::vector<Token>& out) {
-  std::size_t meant = 0;  // markers
-  std::vector<Token> tokens;
+Result<void> append_spans(const Vocabulary& vocabulary, std::span<const Span> spans,
+                          std::vector<Token>& out) {
   for (const Span& span : spans) {
-    if (auto ok = append_tokens(vocabulary, markers, span, tokens); !ok) return ok;
-    const auto* const text = std::get_if<TextSpan>(&span);
-    if (text != nullptr && text->origin == Origin::protocol) {
-      meant += count_spelled_markers(text->bytes);
-    }
+    if (auto ok = append_tokens(vocabulary, span, out); !ok) return ok;
   }
-  if (markers.are_spelled()) {
-    std::string text;
-    for (const Token token : tokens) {
-      if (vocabulary.is_control(token)) text += '\0';
-      vocabulary.append_piece(token, text);
-    }
-    if (count_spelled_markers(text) != meant) {
-      return fail(ErrorCode::internal,
-                  "text from outside, with what stands around it, spells a marker: refused");
-    }
-  }
-  out.insert(out.end(), tokens.begin(), tokens.end());
   return {};
 }
 

@@ -10,7 +10,6 @@
 
 #include <asynclm/engine.h>
 
-#include "cml/markers.h"
 #include "fixtures/fake_engine.h"
 
 namespace asynclm {
@@ -21,18 +20,12 @@ class TestVocabulary : public Vocabulary {
     return fake_.size() + static_cast<Token>(pieces.size());
   }
   [[nodiscard]] std::vector<Token> encode(std::string_view text) const override {
-    std::vector<Token> tokens = fake_.encode(text);
-    if (adds_space) tokens.insert(tokens.begin(), ' ');
-    return tokens;
+    return fake_.encode(text);
   }
   [[nodiscard]] Token control(std::string_view spelling) const override {
-    const Token token = fake_.control(spelling);
-    return is_control(token) ? token : kNoToken;
+    return fake_.control(spelling);
   }
-  [[nodiscard]] bool is_control(Token token) const override {
-    return fake_.is_control(token) &&
-           !(spelled_markers && std::ranges::contains(kMarkerSpellings, fake_.spelling(token)));
-  }
+  [[nodiscard]] bool is_control(Token token) const override { return fake_.is_control(token); }
   [[nodiscard]] bool is_end_of_generation(Token token) const override {
     return std::ranges::contains(ends, token) || fake_.is_end_of_generation(token);
   }
@@ -40,8 +33,6 @@ class TestVocabulary : public Vocabulary {
   void append_piece(Token token, std::string& out) const override {
     if (token >= fake_.size()) {
       out += pieces[static_cast<std::size_t>(token - fake_.size())];
-    } else if (fake_.is_control(token) && !is_control(token)) {
-      out += fake_.spelling(token);
     } else {
       fake_.append_piece(token, out);
     }
@@ -57,8 +48,6 @@ class TestVocabulary : public Vocabulary {
   [[nodiscard]] std::string chat_template() const override { return jinja; }
 
   std::vector<std::string> pieces;  // further tokens, which encode() does not use
-  bool adds_space = false;          // before every text that is encoded, as some vocabularies do
-  bool spelled_markers = false;     // the tokens that spell them are tokens of text
   std::vector<Token> ends;          // further tokens that end a turn
   Token begin = kNoToken;
   std::string jinja = FakeVocabulary().chat_template();
@@ -73,16 +62,6 @@ class TestVocabulary : public Vocabulary {
   static const TestVocabulary vocabulary = [] {
     TestVocabulary out;
     out.jinja = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}";
-    return out;
-  }();
-  return vocabulary;
-}
-
-// The same without markers: the tokens that spell them are text.
-[[nodiscard]] inline const TestVocabulary& markerless_vocabulary() {
-  static const TestVocabulary vocabulary = [] {
-    TestVocabulary out = quick_vocabulary();
-    out.spelled_markers = true;
     return out;
   }();
   return vocabulary;

@@ -57,21 +57,9 @@ std::string signature(const ToolSpec& tool) {
 
 std::vector<Span> interrupt_spans(const Markers& markers, std::string_view id,
                                   std::string_view text, Origin origin) {
-  return {marker_span(markers, Marker::intr), TextSpan{std::string(id), Origin::runtime},
-          marker_span(markers, Marker::head), TextSpan{std::string(text), origin},
-          marker_span(markers, Marker::end)};
-}
-
-std::string spelled_protocol() {
-  return "You can call the functions listed below, and go on writing while they run. Write a call "
-         "as\n"
-         "[CALL]name[HEAD]function(argument=\"value\", other=3)[END]\n"
-         "with a new name for each call. Its result comes later, in the middle of what you write:\n"
-         "[INTR]name[HEAD]result[END]\n"
-         "Never write [INTR] yourself. Go on with whatever does not need the result. When nothing "
-         "is left to do without one, write [TRAP][END] and you will be given it.\n"
-         "Where data holds one of these words, it stands there with a dot, as in [.END]. Copy it "
-         "so.\n";
+  const auto marker = [&](Marker which) { return ControlSpan{markers.token(which)}; };
+  return {marker(Marker::intr), TextSpan{std::string(id), Origin::runtime}, marker(Marker::head),
+          TextSpan{std::string(text), origin}, marker(Marker::end)};
 }
 
 std::vector<const ToolSpec*> by_priority(const std::vector<ToolSpec>& tools) {

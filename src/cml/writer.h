@@ -17,10 +17,6 @@ namespace asynclm {
 [[nodiscard]] std::vector<Span> interrupt_spans(const Markers& markers, std::string_view id,
                                                 std::string_view text, Origin origin);
 
-// What tells a model that was not trained for it how calls and interrupts are written: the first
-// part of the system text where markers are spelled.
-[[nodiscard]] std::string spelled_protocol();
-
 // The longest estimate first; equal ones by name. Valid as long as `tools`.
 [[nodiscard]] std::vector<const ToolSpec*> by_priority(const std::vector<ToolSpec>& tools);
 

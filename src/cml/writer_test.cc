@@ -36,7 +36,7 @@ TEST(Writer, Interrupts) {
   const auto tokens = [&](const std::string& id, const std::string& text) {
     std::vector<Token> out;
     for (const Span& span : interrupt_spans(markers, id, text, Origin::tool_result)) {
-      EXPECT_TRUE(append_tokens(vocabulary, markers, span, out));
+      EXPECT_TRUE(append_tokens(vocabulary, span, out));
     }
     return out;
   };

@@ -18,7 +18,7 @@ constexpr std::size_t kSpellingBegin = 0;
 constexpr std::size_t kSpellingEnd = 1;
 constexpr std::size_t kContentEnd = 2;
 constexpr std::size_t kContentBegin = 3;
-constexpr std::size_t kMarks = kContentBegin + static_cast<std::size_t>(Origin::protocol) + 1;
+constexpr std::size_t kMarks = kContentBegin + static_cast<std::size_t>(Origin::tool_error) + 1;
 
 // Supplementary private use area A: four bytes each, and no two blocks of 64 share three of them.
 constexpr std::uint32_t kFirstMark = 0xF0000;

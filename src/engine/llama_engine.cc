@@ -170,6 +170,7 @@ class LlamaEngine final : public Engine {
   [[nodiscard]] std::int32_t length(SequenceId sequence) const override {
     return table_.length(sequence);
   }
+  [[nodiscard]] Result<void> truncate(SequenceId sequence, std::int32_t tokens) override;
   [[nodiscard]] Result<std::vector<std::byte>> save(SequenceId sequence) const override;
   [[nodiscard]] Result<void> restore(SequenceId sequence,
                                      std::span<const std::byte> state) override;
@@ -233,7 +234,7 @@ Result<std::unique_ptr<Engine>> LlamaEngine::make(const LlamaOptions& options) {
   if (Result<void> valid = check_model(**model, path); !valid) {
     return std::unexpected(valid.error());
   }
-  Result<std::unique_ptr<LlamaVocabulary>> vocabulary = LlamaVocabulary::create(*model);
+  Result<std::unique_ptr<LlamaVocabulary>> vocabulary = LlamaVocabulary::create(*model, path);
   if (!vocabulary) {
     return fail(vocabulary.error().code, std::format("{}: {}", path, vocabulary.error().message));
   }
@@ -342,6 +343,20 @@ void LlamaEngine::drop(SequenceId sequence) {
   if (!table_.contains(sequence)) return;
   clear_cells(sequence);
   table_.remove(sequence);
+}
+
+Result<void> LlamaEngine::truncate(SequenceId sequence, std::int32_t tokens) {
+  if (Result<void> there = table_.check(sequence); !there) return there;
+  if (tokens >= table_.length(sequence)) return {};
+  tokens = std::max(tokens, 0);
+  if (tokens > 0 && llama_memory_seq_rm(memory_, sequence, tokens, -1) &&
+      llama_memory_seq_pos_max(memory_, sequence) == tokens - 1) {
+    table_.set_length(sequence, tokens);
+    return {};
+  }
+  clear_cells(sequence);
+  table_.set_length(sequence, 0);
+  return {};
 }
 
 // --- Decoding ---------------------------------------------------------------------------------

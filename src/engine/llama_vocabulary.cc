@@ -11,6 +11,7 @@
 #include <llama.h>
 
 #include "engine/llama_library.h"
+#include "engine/untrained_tokens.h"
 
 namespace asynclm {
 namespace {
@@ -25,6 +26,12 @@ std::size_t utf8_length(char lead) {
   if (byte >= 0xE0) return 3;
   if (byte >= 0xC0) return 2;
   return 1;
+}
+
+// "<tool_call>", "[TOOL_CALLS]": no white space, and no word of a text.
+bool is_mark(std::string_view text) {
+  if (text.size() < 3 || text.contains(' ') || text.contains('\n')) return false;
+  return (text.front() == '<' && text.back() == '>') || (text.front() == '[' && text.back() == ']');
 }
 
 }  // namespace
@@ -53,7 +60,7 @@ Result<std::unique_ptr<Vocabulary>> load_vocabulary(const std::string& model_pat
   // A vocabulary needs no GPU.
   Result<std::shared_ptr<llama_model>> model = load_llama_model(model_path, true, 0);
   if (!model) return std::unexpected(model.error());
-  Result<std::unique_ptr<LlamaVocabulary>> vocabulary = LlamaVocabulary::create(*model);
+  Result<std::unique_ptr<LlamaVocabulary>> vocabulary = LlamaVocabulary::create(*model, model_path);
   if (!vocabulary) {
     vocabulary.error().message = std::format("{}: {}", model_path, vocabulary.error().message);
     return std::unexpected(vocabulary.error());
@@ -62,7 +69,7 @@ Result<std::unique_ptr<Vocabulary>> load_vocabulary(const std::string& model_pat
 }
 
 Result<std::unique_ptr<LlamaVocabulary>> LlamaVocabulary::create(
-    std::shared_ptr<llama_model> model) {
+    std::shared_ptr<llama_model> model, const std::string& path) {
   const llama_vocab* const vocab = llama_model_get_vocab(model.get());
   if (llama_vocab_type(vocab) == LLAMA_VOCAB_TYPE_NONE) {
     return fail(ErrorCode::unsupported, "the model has no vocabulary");
@@ -71,11 +78,12 @@ Result<std::unique_ptr<LlamaVocabulary>> LlamaVocabulary::create(
   bool ends = false;
   for (Token token = 0; token < self->size_; ++token) {
     ends = ends || llama_vocab_is_eog(vocab, token);
-    if (llama_vocab_is_control(vocab, token)) self->controls_.emplace(self->spelling(token), token);
   }
   if (!ends) {
     return fail(ErrorCode::unsupported, "the vocabulary has no end-of-text token");
   }
+  self->find_controls();
+  self->find_untrained(path);
   // A tokenizer without byte tokens throws at the first unknown character; better now than in
   // the middle of a session.
   for (int byte = 0; byte < 256; ++byte) {
@@ -91,6 +99,39 @@ Result<std::unique_ptr<LlamaVocabulary>> LlamaVocabulary::create(
     }
   }
   return self;
+}
+
+// Some files declare a template's marks ("<tool_call>") as the user's own words, which libllama
+// finds in any text. They are control tokens if the chat template has them.
+void LlamaVocabulary::find_controls() {
+  const std::string words = chat_template();
+  is_control_.resize(static_cast<std::size_t>(size_));
+  for (Token token = 0; token < size_; ++token) {
+    bool control = llama_vocab_is_control(vocab_, token);
+    if (!control && (llama_vocab_get_attr(vocab_, token) & LLAMA_TOKEN_ATTR_USER_DEFINED) != 0) {
+      const std::string text = spelling(token);
+      control = is_mark(text) && words.contains(text);
+    }
+    if (!control) continue;
+    is_control_[static_cast<std::size_t>(token)] = true;
+    controls_.emplace(spelling(token), token);
+  }
+}
+
+void LlamaVocabulary::find_untrained(const std::string& path) {
+  constexpr std::size_t kEnough = 64;  // rows of padding to compare with
+  const std::string words = chat_template();
+  std::vector<Token> named, others;
+  for (Token token = size_ - 1; token >= 0; --token) {
+    const bool unused = (llama_vocab_get_attr(vocab_, token) & LLAMA_TOKEN_ATTR_UNUSED) != 0;
+    if (!unused && !is_control(token)) continue;
+    if (!unused && words.contains(spelling(token))) {
+      named.push_back(token);
+    } else if (others.size() < kEnough) {
+      others.push_back(token);
+    }
+  }
+  if (!named.empty() && !others.empty()) untrained_ = untrained_tokens(path, named, others);
 }
 
 LlamaVocabulary::LlamaVocabulary(std::shared_ptr<llama_model> model)
@@ -149,7 +190,11 @@ Token LlamaVocabulary::control(std::string_view spelling) const {
 }
 
 bool LlamaVocabulary::is_control(Token token) const {
-  return contains(token) && llama_vocab_is_control(vocab_, token);
+  return contains(token) && is_control_[static_cast<std::size_t>(token)];
+}
+
+bool LlamaVocabulary::is_untrained(Token token) const {
+  return std::ranges::binary_search(untrained_, token);
 }
 
 bool LlamaVocabulary::is_end_of_generation(Token token) const {
@@ -163,7 +208,7 @@ Token LlamaVocabulary::begin_of_text() const {
 }
 
 void LlamaVocabulary::append_piece(Token token, std::string& out) const {
-  append_piece(token, false, out);
+  if (!is_control(token)) append_piece(token, false, out);
 }
 
 std::string LlamaVocabulary::spelling(Token token) const {

@@ -21,13 +21,15 @@ namespace asynclm {
 class LlamaVocabulary final : public Vocabulary {
  public:
   // unsupported: no end-of-generation token, or text that it cannot encode.
+  // `path`: the model's file, for is_untrained().
   [[nodiscard]] static Result<std::unique_ptr<LlamaVocabulary>> create(
-      std::shared_ptr<llama_model> model);
+      std::shared_ptr<llama_model> model, const std::string& path);
 
   [[nodiscard]] Token size() const override { return size_; }
   [[nodiscard]] std::vector<Token> encode(std::string_view text) const override;
   [[nodiscard]] Token control(std::string_view spelling) const override;
   [[nodiscard]] bool is_control(Token token) const override;
+  [[nodiscard]] bool is_untrained(Token token) const override;
   [[nodiscard]] bool is_end_of_generation(Token token) const override;
   [[nodiscard]] Token begin_of_text() const override;
   void append_piece(Token token, std::string& out) const override;
@@ -44,6 +46,8 @@ class LlamaVocabulary final : public Vocabulary {
 
   explicit LlamaVocabulary(std::shared_ptr<llama_model> model);
   [[nodiscard]] bool contains(Token token) const { return token >= 0 && token < size_; }
+  void find_controls();
+  void find_untrained(const std::string& path);
   void append_piece(Token token, bool with_control, std::string& out) const;
   void encode_into(std::string_view text, std::vector<Token>& out) const;
 
@@ -51,6 +55,8 @@ class LlamaVocabulary final : public Vocabulary {
   const llama_vocab* vocab_;  // the model's
   Token size_;
   std::unordered_map<std::string, Token, Hash, std::equal_to<>> controls_;
+  std::vector<bool> is_control_;  // of each token
+  std::vector<Token> untrained_;  // ascending
 };
 
 // As std::shared_ptr, freed with llama_model_free.

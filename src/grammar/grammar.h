@@ -12,6 +12,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -24,7 +25,19 @@
 
 namespace asynclm {
 
-// The spelling of calls is canonical: f(a=1,b="x"), no optional white space, double quotes.
+// A call whose arguments are a JSON object, as a model's own tool dialect has it. The texts stand
+// around the tool's name and the arguments: before_name NAME before_arguments {…} after_arguments.
+struct JsonCallForm {
+  std::string before_name;
+  std::string before_arguments;
+  std::string after_arguments;
+  std::string item_separator = ", ";
+  std::string key_separator = ": ";
+  auto operator<=>(const JsonCallForm&) const = default;
+};
+
+// The spelling of calls is canonical, with no optional white space: f(a=1,b="x") in a block of CML,
+// or a JSON form.
 struct GrammarOptions {
   // Arguments in the order of the schema, so that more of a call follows from what stands before
   // it. Else in any order.
@@ -33,6 +46,8 @@ struct GrammarOptions {
   bool anonymous_calls = true;
   // `id after other`, $other.path as a value, cancel(id): the forms of async+.
   bool async_plus = false;
+  // The calls are in this form, and there are no markers.
+  std::optional<JsonCallForm> json = {};
 };
 
 // A byte (0 to 255) or a marker.
@@ -126,10 +141,10 @@ class Automaton {
   // names: which calls there are to name. Where they are missing, so is all that would need one.
   Automaton(std::shared_ptr<const Grammar> grammar, Naming names);
 
-  [[nodiscard]] State call() const { return call_; }  // after [CALL]
+  [[nodiscard]] State call() const { return call_; }  // after [CALL]; where a JSON form begins
   [[nodiscard]] State trap() const { return trap_; }  // after [TRAP]; only with async_plus
 
-  // After the block's last symbol, [END].
+  // After the block's last symbol, [END], or the last byte of a JSON form.
   [[nodiscard]] State finished() const { return finished_; }
 
   [[nodiscard]] State step(State state, Symbol symbol) {

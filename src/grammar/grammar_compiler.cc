@@ -31,8 +31,8 @@ class GrammarCompiler {
     g_.nodes_.push_back({.kind = Kind::never});  // 0: no node
     g_.trie_.emplace_back();                     // 0: no place
     nothing_ = add({.kind = Kind::nothing});
-    comma_ = literal(",");
-    colon_ = literal(":");
+    comma_ = literal(options.json ? options.json->item_separator : ",");
+    colon_ = literal(options.json ? options.json->key_separator : ":");
     quote_ = literal("\"");
     close_list_ = literal("]");
     close_dict_ = literal("}");
@@ -52,6 +52,7 @@ class GrammarCompiler {
   }
 
   void add_tool(const ToolSpec& tool, const Json& schema) {
+    if (options_.json) return add_json_tool(tool, schema);
     const Id arguments = object(schema, {.open_quote = nothing_,
                                          .close_key = literal("="),
                                          .comma = comma_,
@@ -61,6 +62,10 @@ class GrammarCompiler {
   }
 
   Grammar finish() {
+    if (options_.json) {
+      if (!tools_.empty()) g_.call_ = sequence({literal(options_.json->before_name), trie(tools_)});
+      return std::move(g_);
+    }
     const std::string cancel(kCancelFunction);
     // The model withdraws a call; a tool of that name stands before it.
     Id code = tools_.empty() ? Id{0} : trie(tools_);  // 0: nothing can be called
@@ -87,6 +92,14 @@ class GrammarCompiler {
  private:
   using Id = Grammar::NodeId;
   using Kind = Grammar::Kind;
+
+  void add_json_tool(const ToolSpec& tool, const Json& schema) {
+    const JsonCallForm& form = *options_.json;
+    const Id then = sequence({literal(form.before_arguments), literal("{"),
+                              object(schema, dict_shape()), literal(form.after_arguments)});
+    const std::string quoted = Json(tool.name).dump();
+    if (then != 0) tools_.insert_or_assign(quoted.substr(1, quoted.size() - 2), Text{then});
+  }
   // Of a trie: what follows a text, and in an object the number of its key.
   struct Text {
     Id then = 0;
@@ -284,7 +297,20 @@ class GrammarCompiler {
 
   Id literal_of(const Json& constant) { return literal(spelled(constant)); }
 
-  static std::string spelled(const Json& constant) {
+  // JSON text with the form's separators.
+  [[nodiscard]] std::string json_text(const Json& value) const {
+    if (!value.is_structured()) return value.dump();
+    std::string out = value.is_object() ? "{" : "[";
+    for (const auto& [key, child] : value.items()) {
+      if (out.size() > 1) out += options_.json->item_separator;
+      if (value.is_object()) out += Json(key).dump() + options_.json->key_separator;
+      out += json_text(child);
+    }
+    return out + (value.is_object() ? "}" : "]");
+  }
+
+  [[nodiscard]] std::string spelled(const Json& constant) const {
+    if (options_.json) return json_text(constant);
     // As the only argument of a call, whose spelling is known.
     const std::string call = format_call("f", Json{{"x", constant}});
     return call.substr(4, call.size() - 5);

@@ -209,6 +209,10 @@ void DecodeLoop::act(Run& run, const Event& event) {
     dispatch(run, dispatched->call);
   } else if (const auto* cancelled = std::get_if<CallCancelled>(&event.what)) {
     withdraw(run, cancelled->call);
+  } else if (const auto* cut = std::get_if<ContextCut>(&event.what)) {
+    const auto kept = static_cast<std::size_t>(cut->position);
+    run.kv.tokens = std::min(run.kv.tokens, kept);
+    if (run.kv.sequence) (void)engine_.truncate(*run.kv.sequence, cut->position);
   } else if (const auto* interrupt = std::get_if<InterruptDelivered>(&event.what)) {
     run.interrupts.push_back(run.began + event.time);
     if (run.group && interrupt->id.starts_with("agent:")) run.group->delivered(run.id);

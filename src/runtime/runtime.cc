@@ -28,6 +28,7 @@
 #include "runtime/published.h"
 #include "runtime/run.h"
 #include "session/monitor.h"
+#include "session/native_session.h"
 #include "session/saved_session.h"
 #include "session/session_json.h"
 #include "tools/executor.h"
@@ -86,7 +87,8 @@ struct Runtime::Impl {
   // What constrained sessions share, made for the first of them. The mutex guards the map; the
   // grammars themselves are used by the decode thread alone.
   [[nodiscard]] Result<std::shared_ptr<CallGrammar>> grammar(const SessionConfig& config,
-                                                             const std::vector<ToolSpec>& tools);
+                                                             const std::vector<ToolSpec>& tools,
+                                                             const ModelDialect* dialect);
   [[nodiscard]] Result<std::vector<ToolSpec>> tools_of(const RunRequest& request) const;
   [[nodiscard]] Result<std::unique_ptr<Run>> make_run(RunRequest request,
                                                       const std::vector<ToolSpec>& tools);
@@ -98,14 +100,19 @@ struct Runtime::Impl {
   template <class T, class Ask>
   [[nodiscard]] static Result<T> answer(Ask ask);
 
-  std::mutex grammars_mutex;
+  // Null for sessions in CML.
+  [[nodiscard]] Result<std::shared_ptr<const ModelDialect>> dialect(const SessionConfig& config);
+
+  std::mutex grammars_mutex;  // also of the dialects
   std::shared_ptr<const TokenTrie> trie;
   struct GrammarKey {
     bool async_plus, canonical_order;
+    std::optional<JsonCallForm> json;
     std::string tools;  // what the grammar is made of
     auto operator<=>(const GrammarKey&) const = default;
   };
   std::map<GrammarKey, std::shared_ptr<CallGrammar>> grammars;
+  std::map<bool, std::shared_ptr<const ModelDialect>> dialects;  // by whether it is the generic one
 
   // Between start() and wait() only; the decode thread holds the other end, not this lock.
   std::mutex reports_mutex;
@@ -115,20 +122,36 @@ struct Runtime::Impl {
 };
 
 Result<std::shared_ptr<CallGrammar>> Runtime::Impl::grammar(
-    const SessionConfig& config, const std::vector<ToolSpec>& tool_list) {
+    const SessionConfig& config, const std::vector<ToolSpec>& tool_list,
+    const ModelDialect* dialect) {
   if (!config.constrained) return std::shared_ptr<CallGrammar>();
-  GrammarKey key{config.mode == Mode::async_plus, config.jump_forward, {}};
+  const auto options =
+      dialect != nullptr
+          ? native_grammar(*dialect, config)
+          : std::optional(GrammarOptions{.canonical_order = config.jump_forward,
+                                         .async_plus = config.mode == Mode::async_plus});
+  if (!options) return std::shared_ptr<CallGrammar>();
+  GrammarKey key{options->async_plus, options->canonical_order, options->json, {}};
   for (const ToolSpec& tool : tool_list) {
     key.tools += tool.name + tool.parameters.dump(-1, ' ', false, Json::error_handler_t::replace);
   }
   const std::lock_guard lock(grammars_mutex);
   if (const auto known = grammars.find(key); known != grammars.end()) return known->second;
   if (!trie) trie = std::make_shared<const TokenTrie>(engine->vocabulary());
-  auto made =
-      CallGrammar::create(engine->vocabulary(), trie, tool_list,
-                          {.canonical_order = key.canonical_order, .async_plus = key.async_plus});
+  auto made = CallGrammar::create(engine->vocabulary(), trie, tool_list, *options);
   if (made) grammars.emplace(std::move(key), *made);
   return made;
+}
+
+Result<std::shared_ptr<const ModelDialect>> Runtime::Impl::dialect(const SessionConfig& config) {
+  if (uses_cml(engine->vocabulary(), config.dialect)) return std::shared_ptr<const ModelDialect>();
+  const bool generic = config.dialect == DialectChoice::generic;
+  const std::lock_guard lock(grammars_mutex);
+  if (const auto known = dialects.find(generic); known != dialects.end()) return known->second;
+  const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+  auto found = ModelDialect::find(engine->vocabulary(), generic, now);
+  if (found) dialects.emplace(generic, *found);
+  return found;
 }
 
 Result<std::vector<ToolSpec>> Runtime::Impl::tools_of(const RunRequest& request) const {
@@ -155,11 +178,13 @@ Result<std::unique_ptr<Run>> Runtime::Impl::make_run(RunRequest request,
   }
   request.config.context_tokens =
       std::min(request.config.context_tokens, engine->info().context_tokens);
-  auto shared = grammar(request.config, tool_list);
+  auto spoken = dialect(request.config);
+  if (!spoken) return std::unexpected(std::move(spoken.error()));
+  auto shared = grammar(request.config, tool_list, spoken->get());
   if (!shared) return std::unexpected(std::move(shared.error()));
   Result<Session> session =
       Session::create(engine->vocabulary(), tool_list, std::move(request.messages), request.config,
-                      std::move(*shared));
+                      std::move(*shared), std::move(*spoken));
   if (!session) return std::unexpected(std::move(session.error()));
   const SamplingParams sampling = request.sampling;
   return make_run(std::move(request), std::move(*session), sampling, began);
@@ -387,9 +412,12 @@ Result<RunId> Runtime::load(const std::string& path, RunRequest request) {
   if (!config) return refuse(config.error());
   const auto tool_list = impl_->tools_of(request);
   if (!tool_list) return std::unexpected(tool_list.error());
-  auto grammar = impl_->grammar(*config, *tool_list);
+  auto dialect = impl_->dialect(*config);
+  if (!dialect) return std::unexpected(std::move(dialect.error()));
+  auto grammar = impl_->grammar(*config, *tool_list, dialect->get());
   if (!grammar) return refuse(grammar.error());
-  auto session = Session::load(impl_->engine->vocabulary(), *tool_list, state, std::move(*grammar));
+  auto session = Session::load(impl_->engine->vocabulary(), *tool_list, state, std::move(*grammar),
+                               std::move(*dialect));
   if (!session) return refuse(session.error());
   for (CallKey call = 0; call < session->calls().size(); ++call) {
     const CallRecord& record = session->calls()[call];

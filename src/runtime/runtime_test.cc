@@ -158,9 +158,9 @@ TEST_F(RuntimeTest, EventsInOrderAndWithTimesThatDoNotDecrease) {
   what.on_event = [&](const Session& session, const Event& event) {
     EXPECT_GE(event.time, last);
     last = event.time;
-    constexpr const char* kNames[] = {"text",      "emitted",   "dispatched", "cancelled",
-                                      "completed", "interrupt", "trapped",    "resumed",
-                                      "turn",      "finished"};
+    constexpr const char* kNames[] = {"text",       "reasoning", "cut",       "emitted",
+                                      "dispatched", "cancelled", "completed", "interrupt",
+                                      "trapped",    "resumed",   "turn",      "finished"};
     static_assert(std::size(kNames) == std::variant_size_v<decltype(event.what)>);
     seen.emplace_back(kNames[event.what.index()]);
     if (std::holds_alternative<Trapped>(event.what)) latch.open();

@@ -108,6 +108,9 @@ class TestEngine final : public Engine {
     sequences_.erase(sequence);
   }
   std::int32_t length(SequenceId sequence) const override { return fake_.length(sequence); }
+  Result<void> truncate(SequenceId sequence, std::int32_t tokens) override {
+    return fake_.truncate(sequence, tokens);
+  }
   Result<std::vector<std::byte>> save(SequenceId sequence) const override {
     return fake_.save(sequence);
   }

@@ -241,8 +241,6 @@ class Runner {
     } else if (verb == "constrained" || verb == "fast") {
       config_.constrained = true;
       config_.jump_forward = verb == "fast";
-    } else if (verb == "spelled") {
-      config_.spelled_markers = vocabulary_.spelled_markers = true;
     } else if (verb == "awaits") {
       config_.awaits_messages = true;
     } else if (verb == "tool") {
@@ -470,6 +468,8 @@ class Runner {
     return out;
   }
   std::string shown_event(const TextEvent& e) const { return "text: " + shown(e.text); }
+  std::string shown_event(const ReasoningEvent& e) const { return "reasoning: " + shown(e.text); }
+  static std::string shown_event(const ContextCut& e) { return std::format("cut {}", e.position); }
   std::string shown_event(const CallEmitted& e) const { return "emitted " + call_name(e.call); }
   std::string shown_event(const CallDispatched& e) const {
     return "dispatched " + call_name(e.call);

@@ -137,48 +137,39 @@ ToolSpec named_tool(const std::string& description) {
 // A second or two; sanitizers are many times slower and take a tenth of the payloads.
 constexpr std::size_t kStride = kSanitized ? 10 : 1;
 
-// How markers are written, and of which vocabulary.
-struct Language {
-  const Vocabulary& vocabulary;
-  bool spelled = false;
-
-  void write(Session& session, std::string_view text) const {
+void write_call(Session& session, const Vocabulary& vocabulary, std::string_view id,
+                std::string_view code) {
+  const Markers markers = *Markers::find(vocabulary);
+  const auto write = [&](std::string_view text) {
     for (const Token token : vocabulary.encode(text)) session.decoded(token, {});
-  }
-  void mark(Session& session, Marker marker) const {
-    if (spelled) return write(session, kMarkerSpellings[static_cast<std::size_t>(marker)]);
-    session.decoded(Markers::find(vocabulary)->token(marker), {});
-  }
-  void call(Session& session, std::string_view id, std::string_view code) const {
-    mark(session, Marker::call);
-    write(session, id);
-    mark(session, Marker::head);
-    write(session, code);
-    mark(session, Marker::end);
-  }
-};
+  };
+  session.decoded(markers.token(Marker::call), {});
+  write(id);
+  session.decoded(markers.token(Marker::head), {});
+  write(code);
+  session.decoded(markers.token(Marker::end), {});
+}
 
-using Path = std::function<Result<Session>(const Language&, const std::string&)>;
+using Path = std::function<Result<Session>(const Vocabulary&, const std::string&)>;
 
 // A session in which a call runs, made so that `text` may enter by one of the paths.
-Result<Session> session_with(const Language& language, const std::string& system,
+Result<Session> session_with(const Vocabulary& vocabulary, const std::string& system,
                              const std::string& user, const std::string& description) {
   SessionConfig config;
   config.mode = Mode::async_plus;
   config.context_tokens = 1 << 16;
   config.max_result_bytes = 1 << 14;
-  config.spelled_markers = language.spelled;
-  auto session = Session::create(language.vocabulary, {named_tool(description)},
+  auto session = Session::create(vocabulary, {named_tool(description)},
                                  {{"system", system}, {"user", user}}, config);
   if (!session) return session;
-  language.call(*session, "a", "get(x=\"1\")");
+  write_call(*session, vocabulary, "a", "get(x=\"1\")");
   return session;
 }
 
 // A path that does one thing to a session in which a call runs.
 Path in_a_run(const std::function<void(Session&, const std::string&)>& enter) {
-  return [enter](const Language& language, const std::string& text) {
-    auto session = session_with(language, "s", "go", "d");
+  return [enter](const Vocabulary& vocabulary, const std::string& text) {
+    auto session = session_with(vocabulary, "s", "go", "d");
     if (session) enter(*session, text);
     return session;
   };
@@ -186,12 +177,14 @@ Path in_a_run(const std::function<void(Session&, const std::string&)>& enter) {
 
 const std::vector<std::pair<std::string, Path>>& paths() {
   static const std::vector<std::pair<std::string, Path>> all = {
-      {"system message",
-       [](const Language& l, const std::string& text) { return session_with(l, text, "go", "d"); }},
-      {"user message",
-       [](const Language& l, const std::string& text) { return session_with(l, "s", text, "d"); }},
+      {"system message", [](const Vocabulary& v,
+                            const std::string& text) { return session_with(v, text, "go", "d"); }},
+      {"user message", [](const Vocabulary& v,
+                          const std::string& text) { return session_with(v, "s", text, "d"); }},
       {"tool description",
-       [](const Language& l, const std::string& text) { return session_with(l, "s", "go", text); }},
+       [](const Vocabulary& v, const std::string& text) {
+         return session_with(v, "s", "go", text);
+       }},
       {"tool result", in_a_run([](Session& session, const std::string& text) {
          session.completed(0, {Outcome::returned, text}, {});
        })},
@@ -208,12 +201,12 @@ const std::vector<std::pair<std::string, Path>>& paths() {
          EXPECT_TRUE(session.interrupt("agent:x", text, {}));
        })},
       {"further user message",
-       [](const Language& l, const std::string& text) {
-         auto session = session_with(l, "s", "go", "d");
+       [](const Vocabulary& v, const std::string& text) {
+         auto session = session_with(v, "s", "go", "d");
          if (!session) return session;
          session->completed(0, {Outcome::returned, "1"}, {});
-         for (Token token = 0; token < l.vocabulary.size(); ++token) {
-           if (!l.vocabulary.is_end_of_generation(token)) continue;
+         for (Token token = 0; token < v.size(); ++token) {
+           if (!v.is_end_of_generation(token)) continue;
            session->decoded(token, {});
            break;
          }
@@ -221,10 +214,10 @@ const std::vector<std::pair<std::string, Path>>& paths() {
          return session;
        }},
       {"result that goes into another call",
-       [](const Language& l, const std::string& text) {
-         auto session = session_with(l, "s", "go", "d");
+       [](const Vocabulary& v, const std::string& text) {
+         auto session = session_with(v, "s", "go", "d");
          if (!session) return session;
-         l.call(*session, "b", "get(x=$a)");
+         write_call(*session, v, "b", "get(x=$a)");
          session->completed(0, {Outcome::returned, text}, {});
          session->completed(1, {Outcome::returned, text}, {});
          return session;
@@ -233,61 +226,42 @@ const std::vector<std::pair<std::string, Path>>& paths() {
   return all;
 }
 
-// The protocol's words in the context, as it stands there: control tokens, and markers if they are
-// spelled.
-std::vector<std::string> controls(const Language& language, const Session& session) {
+// The protocol's words in the context.
+std::vector<std::string> controls(const Vocabulary& vocabulary, const Session& session) {
   std::vector<std::string> out;
-  std::string text;
-  const auto flush = [&] {
-    for (std::size_t at = text.find('['); at != std::string::npos; at = text.find('[', at + 1)) {
-      for (const std::string_view marker : kMarkerSpellings) {
-        if (language.spelled && text.substr(at).starts_with(marker)) out.emplace_back(marker);
-      }
-    }
-    text.clear();
-  };
-  const Vocabulary& vocabulary = language.vocabulary;
   for (const Token token : session.context()) {
     if (vocabulary.is_control(token) || vocabulary.is_end_of_generation(token)) {
-      flush();
       out.push_back(vocabulary.spelling(token));
-    } else {
-      vocabulary.append_piece(token, text);
     }
   }
-  flush();
   return out;
 }
 
-void all_payloads_through_all_paths(const Language& language) {
+void all_payloads_through_all_paths(const Vocabulary& vocabulary) {
   const std::vector<std::string> texts = payloads();
   ASSERT_GE(texts.size(), 500U);
   for (const auto& [name, path] : paths()) {
-    const auto harmless = path(language, "word");
+    const auto harmless = path(vocabulary, "word");
     ASSERT_TRUE(harmless) << name << ": " << harmless.error().message;
-    const std::vector<std::string> expected = controls(language, *harmless);
+    const std::vector<std::string> expected = controls(vocabulary, *harmless);
     ASSERT_GE(expected.size(), 5U) << name;
     for (std::size_t i = 0; i < texts.size(); i += kStride) {
       const std::string& text = texts[i];
-      const auto session = path(language, text);
+      const auto session = path(vocabulary, text);
       if (!session) {
         // Only what could be mistaken for the template's own placeholders may be refused.
         EXPECT_TRUE(text.contains("\uE000") || text.contains("\uE001"))
             << name << ": " << text << ": " << session.error().message;
         continue;
       }
-      ASSERT_EQ(controls(language, *session), expected) << name << ": " << text;
+      ASSERT_EQ(controls(vocabulary, *session), expected) << name << ": " << text;
       ASSERT_EQ(session->calls().size(), harmless->calls().size()) << name << ": " << text;
     }
   }
 }
 
 TEST(HostileText, StaysTextInAByteVocabulary) {
-  all_payloads_through_all_paths({quick_vocabulary()});
-}
-
-TEST(HostileText, SpellsNoMarkerWhereMarkersAreText) {
-  all_payloads_through_all_paths({markerless_vocabulary(), true});
+  all_payloads_through_all_paths(quick_vocabulary());
 }
 
 TEST(HostileText, StaysTextInTheDefaultModelsVocabulary) {
@@ -295,7 +269,7 @@ TEST(HostileText, StaysTextInTheDefaultModelsVocabulary) {
                                          .context_tokens = 64,
                                          .max_sequences = 1});
   ASSERT_TRUE(engine) << engine.error().message;
-  all_payloads_through_all_paths({(*engine)->vocabulary()});
+  all_payloads_through_all_paths((*engine)->vocabulary());
 }
 
 }  // namespace

@@ -24,24 +24,26 @@ Result<std::shared_ptr<CallGrammar>> CallGrammar::create(const Vocabulary& vocab
                                                          std::shared_ptr<const TokenTrie> trie,
                                                          const std::vector<ToolSpec>& tools,
                                                          const GrammarOptions& options) {
-  const auto markers = Markers::find(vocabulary);
+  const auto markers =
+      options.json ? Result<Markers>(Markers::none()) : Markers::find(vocabulary);
   if (!markers) return std::unexpected(markers.error());
   auto grammar = Grammar::compile(tools, options);
   if (!grammar) return std::unexpected(grammar.error());
   return std::shared_ptr<CallGrammar>(
       new CallGrammar(vocabulary, std::move(trie), *markers,
-                      std::make_shared<const Grammar>(std::move(*grammar)), options.async_plus));
+                      std::make_shared<const Grammar>(std::move(*grammar)), options));
 }
 
 CallGrammar::CallGrammar(const Vocabulary& vocabulary, std::shared_ptr<const TokenTrie> trie,
                          const Markers& markers, const std::shared_ptr<const Grammar>& grammar,
-                         bool async_plus)
+                         const GrammarOptions& options)
     : vocabulary_(vocabulary),
       trie_(std::move(trie)),
       markers_(markers),
       has_calls_(grammar->has_calls()),
+      has_markers_(!options.json),
       nothing_named_(grammar, Automaton::Naming::no, *trie_, markers) {
-  if (!async_plus) return;
+  if (!options.async_plus) return;
   ended_named_.emplace(grammar, Automaton::Naming::any, *trie_, markers);
   open_named_.emplace(grammar, Automaton::Naming::open, *trie_, markers);
 }
@@ -93,18 +95,18 @@ void Monitor::advance(Token token) {
   } else {
     shared_->vocabulary_.append_piece(token, written_);
   }
-  if (marker == Marker::end) close();
+  if (marker == Marker::end || state_.state == variant().automaton.finished()) close();
 }
 
 // The model is about to close the id of a call, and it cannot be one.
 bool Monitor::id_is_taken() const {
-  if (open_ != Marker::call || part_ != 0) return false;
+  if (open_ != Marker::call || part_ != 0 || !shared_->has_markers_) return false;
   return !is_free_(written_.substr(0, written_.find(' ')));
 }
 
 // Bytes that the id of a call may still have; where there is no id, more than a token has.
 std::size_t Monitor::id_room() const {
-  const bool in_id = open_ == Marker::call && part_ == 0 && id_bytes(written_) == written_.size();
+  const bool in_id = open_ == Marker::call && part_ == 0 && shared_->has_markers_ && id_bytes(written_) == written_.size();
   return in_id ? kMaxIdentifier - std::min(kMaxIdentifier, written_.size()) : std::string::npos;
 }
 
@@ -167,13 +169,14 @@ std::span<const Token> Monitor::forced() {
   const bool to_marker =
       next && *next >= 256 && !(*next == symbol_of(Marker::head) && id_is_taken());
   if (text.empty() && !to_marker) return {};
+  const bool to_end = to_marker || state.state == variant().automaton.finished();
 
   const std::size_t before = block_.size() - part_;
   if (!text.empty()) {
     const std::vector<Token> whole = tokens_with(text);
     if (whole.empty()) return {};
     std::size_t keep = whole.size();
-    if (!to_marker) {
+    if (!to_end) {
       // Tokens that could be others if more text followed are left to the model.
       const std::size_t open = shared_->trie_->longest_open_end(written_ + text);
       std::size_t end = written_.size() + text.size();
@@ -194,6 +197,21 @@ std::span<const Token> Monitor::forced() {
   return forced_;
 }
 
+std::span<const Token> Monitor::beginning(std::string_view text) {
+  forced_.clear();
+  const std::vector<Token> whole = shared_->vocabulary_.encode(text);
+  const std::size_t open = shared_->trie_->longest_open_end(text);
+  NamedState state = this->state();
+  std::size_t end = 0;
+  for (const Token token : whole) {
+    end += shared_->trie_->bytes(token).size();
+    state = step(state, token);
+    if (state.state == Automaton::kDead || end + open > text.size()) break;
+    forced_.push_back(token);
+  }
+  return forced_;
+}
+
 // What the text since the last marker would be with `text` behind it, tokenised as one. Empty if
 // the model has written something that text does not become: its way is its own.
 std::vector<Token> Monitor::tokens_with(std::string_view text) const {
@@ -208,7 +226,8 @@ std::vector<Token> Monitor::tokens_with(std::string_view text) const {
 
 std::span<const Token> Monitor::draft(std::string_view continuation, std::size_t limit) {
   draft_.clear();
-  if (open_ != Marker::call || part_ == 0 || continuation.empty()) return {};
+  const bool in_code = part_ != 0 || !shared_->has_markers_;
+  if (open_ != Marker::call || !in_code || continuation.empty()) return {};
   NamedState state = this->state();
   const std::vector<Token> whole = tokens_with(continuation);
   for (std::size_t i = block_.size() - part_; i < whole.size() && draft_.size() < limit; ++i) {

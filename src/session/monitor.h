@@ -46,12 +46,13 @@ class CallGrammar {
 
   CallGrammar(const Vocabulary& vocabulary, std::shared_ptr<const TokenTrie> trie,
               const Markers& markers, const std::shared_ptr<const Grammar>& grammar,
-              bool async_plus);
+              const GrammarOptions& options);
 
   const Vocabulary& vocabulary_;
   std::shared_ptr<const TokenTrie> trie_;
   Markers markers_;
   bool has_calls_;
+  bool has_markers_;
   Variant nothing_named_;
   std::optional<Variant> ended_named_, open_named_;  // of async+
 };
@@ -64,10 +65,10 @@ class Monitor final : public TokenFilter {
         is_free_(std::move(is_free)),
         named_(shared_->vocabulary_.size()) {}
 
-  // The model has opened a block with this marker: [CALL] or, in async+, [TRAP]. `names`: the calls
-  // that can be named in it (in async+).
+  // The model has opened a block with this marker: [CALL] or, in async+, [TRAP]; in a JSON form, a
+  // call. `names`: the calls that can be named in it (in async+).
   void open(Marker marker, std::vector<CallName> names = {});
-  // A token of the block was written, or forced. The block is left when it was [END].
+  // A token of the block was written, or forced. The block is left when it was the last one.
   void advance(Token token);
   void close() { open_ = std::nullopt; }
   [[nodiscard]] bool is_open() const { return open_.has_value(); }
@@ -86,6 +87,10 @@ class Monitor final : public TokenFilter {
 
   // The text of the block since its last marker.
   [[nodiscard]] std::string_view written() const { return written_; }
+
+  // Tokens of a text that the block is to begin with, as far as they are the same whatever follows.
+  // Empty where the grammar does not begin so. Only of an empty block.
+  [[nodiscard]] std::span<const Token> beginning(std::string_view text);
 
   // Makes the block's draft of text that may come next: at most `limit` tokens, as far as the
   // grammar allows them and nothing in between is forced. Only of a call's code behind its [HEAD].

@@ -139,12 +139,6 @@ TEST(SavedSession, GoesOnFromEveryTokenWithTheMonitor) {
   }
 }
 
-TEST(SavedSession, GoesOnFromEveryTokenWithSpelledMarkers) {
-  for (const Scripted& test : scripts()) {
-    play_and_save_everywhere(test, {.spelled_markers = true}, markerless_vocabulary());
-  }
-}
-
 TEST(SavedSession, AFurtherMessageAfterTheLoad) {
   const FakeVocabulary vocabulary;
   Session session = *Session::create(vocabulary, saved_tools(), {{"user", "go"}}, {});

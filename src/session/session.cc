@@ -5,9 +5,9 @@
 
 #include <asynclm/session.h>
 
-#include "cml/chat_template.h"
-#include "cml/writer.h"
 #include "grammar/token_mask.h"
+#include "session/cml_session.h"
+#include "session/native_session.h"
 #include "session/session_impl.h"
 
 namespace asynclm {
@@ -20,24 +20,30 @@ Session& Session::operator=(Session&&) noexcept = default;
 // Callers hand their tools over. NOLINTNEXTLINE(performance-unnecessary-value-param)
 Result<Session> Session::create(const Vocabulary& vocabulary, std::vector<ToolSpec> tools,
                                 std::vector<Message> messages, const SessionConfig& config,
-                                std::shared_ptr<CallGrammar> grammar) {
-  auto impl = Impl::make(vocabulary, tools, config, std::move(grammar));
+                                std::shared_ptr<CallGrammar> grammar,
+                                std::shared_ptr<const ModelDialect> dialect) {
+  auto impl = Impl::make(vocabulary, tools, config, std::move(grammar), std::move(dialect));
   if (!impl) return std::unexpected(impl.error());
-  if (auto ok = (*impl)->write_prompt(tools, std::move(messages)); !ok) {
+  if (auto ok = (*impl)->write_prompt(std::move(messages)); !ok) {
     return std::unexpected(ok.error());
   }
+  const std::size_t size = (*impl)->context.size();
+  if (size == 0) {
+    return fail(ErrorCode::unsupported, "the model's chat template renders an empty prompt");
+  }
+  if (size >= static_cast<std::size_t>(config.context_tokens)) {
+    return fail(ErrorCode::limit_exceeded,
+                std::format("the prompt has {} tokens, the context holds {}: list fewer tools, "
+                            "shorten the task or raise the context size",
+                            size, config.context_tokens));
+  }
+  (*impl)->counts.prompt = static_cast<std::int32_t>(size);
   return Session(std::move(*impl));
 }
 
-Result<std::unique_ptr<Session::Impl>> Session::Impl::make(const Vocabulary& vocabulary,
-                                                           const std::vector<ToolSpec>& specs,
-                                                           const SessionConfig& config,
-                                                           std::shared_ptr<CallGrammar> grammar) {
-  const auto markers = config.spelled_markers ? Markers::spelled() : Markers::find(vocabulary);
-  if (!markers) return std::unexpected(markers.error());
-  if (config.constrained && config.spelled_markers) {
-    return fail(ErrorCode::invalid_argument, "constrained needs markers that are tokens");
-  }
+Result<std::unique_ptr<Session::Impl>> Session::Impl::make(
+    const Vocabulary& vocabulary, const std::vector<ToolSpec>& specs, const SessionConfig& config,
+    std::shared_ptr<CallGrammar> grammar, std::shared_ptr<const ModelDialect> dialect) {
   if (config.max_generated < 1 || config.context_tokens < 1 || config.max_calls < 0 ||
       config.max_call_tokens < 1 || config.max_result_bytes < 1) {
     return fail(ErrorCode::invalid_argument,
@@ -48,27 +54,14 @@ Result<std::unique_ptr<Session::Impl>> Session::Impl::make(const Vocabulary& voc
     return fail(ErrorCode::invalid_argument,
                 std::format("{} needs constrained", config.drafts ? "drafts" : "jump_forward"));
   }
-  auto impl = std::make_unique<Impl>(vocabulary, *markers, config);
-  if (auto ok = impl->add_tools(specs, std::move(grammar)); !ok) return std::unexpected(ok.error());
-  return impl;
+  if (uses_cml(vocabulary, config.dialect)) {
+    return CmlSession::make(vocabulary, specs, config, std::move(grammar));
+  }
+  return NativeSession::make(vocabulary, specs, config, std::move(grammar), std::move(dialect));
 }
 
-Result<void> Session::Impl::add_tools(const std::vector<ToolSpec>& specs,
-                                      std::shared_ptr<CallGrammar> grammar) {
-  if (config.constrained) {
-    if (!grammar) {
-      auto own =
-          CallGrammar::create(vocabulary, std::make_shared<const TokenTrie>(vocabulary), specs,
-                              {.canonical_order = config.jump_forward, .async_plus = async_plus()});
-      if (!own) return std::unexpected(own.error());
-      grammar = std::move(*own);
-    }
-    // Where nothing can be called, calls are refused one by one.
-    if (grammar->has_calls()) {
-      monitor.emplace(std::move(grammar),
-                      [this](const std::string& id) { return id_problem(id).empty(); });
-    }
-  }
+Result<void> Session::Impl::add_tools(const std::vector<ToolSpec>& list) {
+  specs = list;
   for (const ToolSpec& spec : specs) {
     auto validator = ArgumentValidator::compile(spec);
     if (!validator) return std::unexpected(validator.error());
@@ -79,46 +72,20 @@ Result<void> Session::Impl::add_tools(const std::vector<ToolSpec>& specs,
   return {};
 }
 
-Result<void> Session::Impl::write_prompt(const std::vector<ToolSpec>& specs,
-                                         std::vector<Message> messages) {
-  std::vector<TypedMessage> typed = {{"system", {}}};
-  if (config.spelled_markers) {
-    typed.front().content.emplace_back(TextSpan{spelled_protocol(), Origin::protocol});
+Result<void> Session::Impl::constrain(std::shared_ptr<CallGrammar> grammar,
+                                      const GrammarOptions& options) {
+  if (!config.constrained) return {};
+  if (!grammar) {
+    auto own = CallGrammar::create(vocabulary, std::make_shared<const TokenTrie>(vocabulary), specs,
+                                   options);
+    if (!own) return std::unexpected(own.error());
+    grammar = std::move(*own);
   }
-  typed.front().content.emplace_back(TextSpan{tools_document(config.mode, specs), Origin::system});
-  bool has_system_text = false;
-  for (Message& message : messages) {
-    if (config.drafts) source.add(message.content);
-    if (message.role == "system") {
-      if (std::exchange(has_system_text, true)) {
-        typed.front().content.emplace_back(TextSpan{"\n", Origin::system});
-      }
-      typed.front().content.emplace_back(TextSpan{std::move(message.content), Origin::system});
-    } else if (message.role == "user" || message.role == "assistant") {
-      const Origin origin = message.role == "user" ? Origin::user : Origin::assistant;
-      typed.push_back({std::move(message.role), {TextSpan{std::move(message.content), origin}}});
-    } else {
-      return fail(
-          ErrorCode::invalid_argument,
-          std::format("unknown message role '{}': use system, user or assistant", message.role));
-    }
+  // Where nothing can be called, calls are refused one by one.
+  if (grammar->has_calls()) {
+    monitor.emplace(std::move(grammar),
+                    [this](const std::string& id) { return id_problem(id).empty(); });
   }
-  if (typed.back().role != "user") {
-    return fail(ErrorCode::invalid_argument, "the last message must be of role user");
-  }
-  const auto spans = render_chat(vocabulary, typed);
-  if (!spans) return std::unexpected(spans.error());
-  if (auto ok = append_spans(vocabulary, markers, *spans, context); !ok) return ok;
-  if (context.empty()) {
-    return fail(ErrorCode::unsupported, "the model's chat template renders an empty prompt");
-  }
-  if (context.size() >= static_cast<std::size_t>(config.context_tokens)) {
-    return fail(ErrorCode::limit_exceeded,
-                std::format("the prompt has {} tokens, the context holds {}: list fewer tools, "
-                            "shorten the task or raise the context size",
-                            context.size(), config.context_tokens));
-  }
-  counts.prompt = static_cast<std::int32_t>(context.size());
   return {};
 }
 
@@ -127,7 +94,7 @@ Step Session::step() const {
   if (s.state == Impl::State::done) return Done{s.finish_reason};
   if (s.state != Impl::State::generating) return s.wait();
   return Decode{.append = std::span(s.context).subspan(s.fed),
-                .banned = s.parser.banned(!s.monitor || s.can_wait()),
+                .banned = s.banned(),
                 .filter = s.filter(),
                 .draft = s.draft};
 }
@@ -259,7 +226,7 @@ const TokenCounts& Session::token_counts() const { return impl_->counts; }
 std::string_view Session::answer() const { return impl_->answer; }
 Mode Session::mode() const { return impl_->config.mode; }
 const std::optional<Error>& Session::error() const { return impl_->error; }
-bool Session::in_critical_section() const { return impl_->parser.in_critical_section(); }
+bool Session::in_critical_section() const { return impl_->in_critical_section(); }
 
 std::string_view to_string(FinishReason reason) {
   switch (reason) {
@@ -277,6 +244,29 @@ std::string_view to_string(FinishReason reason) {
       return "error";
   }
   return "?";
+}
+
+std::string_view to_string(DialectChoice choice) {
+  switch (choice) {
+    case DialectChoice::automatic:
+      return "auto";
+    case DialectChoice::cml:
+      return "cml";
+    case DialectChoice::native:
+      return "native";
+    case DialectChoice::generic:
+      return "generic";
+  }
+  return "?";
+}
+
+Result<DialectChoice> parse_dialect(std::string_view text) {
+  for (const auto choice : {DialectChoice::automatic, DialectChoice::cml, DialectChoice::native,
+                            DialectChoice::generic}) {
+    if (text == to_string(choice)) return choice;
+  }
+  return fail(ErrorCode::invalid_argument,
+              std::format("'{}' is no dialect: use auto, cml, native or generic", text));
 }
 
 }  // namespace asynclm

@@ -2,7 +2,6 @@
 // A session: calls from their emission to their outcome, and what the model waits for.
 #include <algorithm>
 #include <format>
-#include <ranges>
 #include <utility>
 
 #include "cml/future.h"
@@ -13,14 +12,6 @@ namespace {
 
 // A model that waits for nothing is told so; one that does not understand is stopped.
 constexpr int kMaxIdleTraps = 3;
-
-std::vector<std::string> words(std::string_view text) {
-  std::vector<std::string> out;
-  for (const auto part : std::views::split(text, ' ')) {
-    if (!part.empty()) out.emplace_back(part.begin(), part.end());
-  }
-  return out;
-}
 
 }  // namespace
 
@@ -57,63 +48,30 @@ void Session::Impl::reject_by_id(CallKey key, std::string reason, Time now) {
   return reject(key, std::move(reason), now);
 }
 
-void Session::Impl::on_call(Time now) {
-  const auto key = static_cast<CallKey>(calls.size());
-  calls.emplace_back();
-  calls[key].emitted = now;
-  calls[key].code = parser.code();
-  // "id", or in async+ "id after id id"
-  std::vector<std::string> after;
-  std::string id(parser.id());
-  if (async_plus()) {
-    after = words(id);
-    if (!after.empty()) id = after.front();
-  }
-  emit(now, CallEmitted{key});
-  idle_traps = 0;
-  if (!id.empty()) {
-    if (std::string problem = id_problem(id); !problem.empty()) {
-      return reject_anonymous(key, std::move(problem), now);
-    }
-    calls[key].id = id;
-    used_ids.insert(id);
-  }
+void Session::Impl::on_call(CallKey key, const CallSyntax& syntax, std::vector<std::string> needed,
+                            Time now) {
   const auto refuse = [&](std::string reason) { reject_by_id(key, std::move(reason), now); };
-  if (static_cast<std::int32_t>(calls.size()) > config.max_calls) {
-    return refuse(std::format("no more than {} calls are allowed", config.max_calls));
-  }
-  if (after.size() > 1 && (after[1] != "after" || after.size() == 2)) {
-    return refuse("malformed call: only 'after' and call ids may follow the id");
-  }
-  auto syntax = parse_call(calls[key].code, async_plus());
-  if (!syntax) return refuse("malformed call: " + syntax.error().message);
-  calls[key].name = syntax->name;
-  const auto tool = tools.find(syntax->name);
+  calls[key].name = syntax.name;
+  const auto tool = tools.find(syntax.name);
   if (tool == tools.end()) {
-    if (async_plus() && syntax->name == kCancelFunction) return on_cancel(key, *syntax, now);
+    if (async_plus() && syntax.name == kCancelFunction) return on_cancel(key, syntax, now);
     return refuse(std::format("unknown function {}", schema::shown(calls[key].name)));
   }
   calls[key].delivery = tool->second.spec.delivery;
   // As written, for the record, should the check refuse them.
-  calls[key].arguments = with_futures_as_text(syntax->named);
+  calls[key].arguments = with_futures_as_text(syntax.named);
 
-  std::vector<std::string> needed(after.begin() + std::min<std::ptrdiff_t>(2, std::ssize(after)),
-                                  after.end());
-  for (const Json& value : syntax->positional) {
-    for (std::string& other : futures_in(value)) needed.push_back(std::move(other));
-  }
-  for (std::string& other : futures_in(syntax->named)) needed.push_back(std::move(other));
   if (!needed.empty()) {
     auto needs = find_needs(needed);
     if (!needs) return refuse(needs.error().message);
-    auto placed = tool->second.validator.place(syntax->positional, syntax->named);
+    auto placed = tool->second.validator.place(syntax.positional, syntax.named);
     if (!placed) return refuse(placed.error().message);
     calls[key].needs = std::move(*needs);
     ++open_calls(calls[key]);
     return hold(key, std::move(*placed), now);
   }
 
-  auto arguments = tool->second.validator.check(syntax->positional, syntax->named);
+  auto arguments = tool->second.validator.check(syntax.positional, syntax.named);
   if (!arguments) return refuse(arguments.error().message);
   calls[key].arguments = std::move(*arguments);
 
@@ -194,6 +152,16 @@ void Session::Impl::wake(CallKey ended, Time now) {
       break;
   }
   after_input(now);
+}
+
+// Calls that the model does not wait for may still run.
+void Session::Impl::end_turn(Time now) {
+  for (const CallKey key : std::exchange(collected, {})) dispatch(key, now);
+  if (open_unnamed > 0 || open_silent > 0) {
+    state = State::draining;
+    return;
+  }
+  finish(FinishReason::stop, now);
 }
 
 // Pauses the model until a result is there. It may be there already.
@@ -381,18 +349,19 @@ Wait Session::Impl::wait() const {
 
 // Pauses until any or all of the named calls have ended. Other results do not end the pause; they
 // are delivered with the one that does.
-void Session::Impl::wait_for_named(Time now) {
-  if (parser.code() != "any" && parser.code() != "all") {
+void Session::Impl::wait_for_named(const std::vector<std::string>& ids, std::string_view which,
+                                   Time now) {
+  if (which != "any" && which != "all") {
     return refuse_wait("a trap that names calls must say any or all", now);
   }
   std::vector<CallKey> keys;
-  for (const std::string& id : words(parser.id())) {
+  for (const std::string& id : ids) {
     const auto key = find_call(id);
     if (!key) return refuse_wait(std::format("no call has the id {}", schema::shown(id)), now);
     keys.push_back(*key);
   }
   named = std::move(keys);
-  wait_for_all = parser.code() == "all";
+  wait_for_all = which == "all";
   if (!named_have_ended()) {
     state = State::awaiting_named;
     return;

@@ -5,17 +5,9 @@
 #include <utility>
 
 #include "base/utf8.h"
-#include "cml/chat_template.h"
-#include "cml/writer.h"
 #include "session/session_impl.h"
 
 namespace asynclm {
-
-void Session::Impl::append_marker(Marker marker) {
-  const std::vector<Token>& tokens = marker_tokens[static_cast<std::size_t>(marker)];
-  context.insert(context.end(), tokens.begin(), tokens.end());
-  counts.injected += static_cast<std::int32_t>(tokens.size());
-}
 
 void Session::Impl::queue_interrupt(PendingInterrupt interrupt) {
   const auto limit = static_cast<std::size_t>(config.max_result_bytes);
@@ -37,9 +29,8 @@ bool Session::Impl::queue_wakes() const {
 bool Session::Impl::queue_fits() const {
   std::size_t tokens = 1;  // the one that answers
   for (const PendingInterrupt& interrupt : queue) {
-    tokens += tokens_of(Marker::intr) + vocabulary.encode(interrupt.id).size() +
-              tokens_of(Marker::head) + vocabulary.encode(interrupt.text).size() +
-              tokens_of(Marker::end);
+    tokens += tokens_around() + vocabulary.encode(interrupt.id).size() +
+              vocabulary.encode(interrupt.text).size();
   }
   return has_room(tokens);
 }
@@ -47,31 +38,46 @@ bool Session::Impl::queue_fits() const {
 // Whatever may enter the context now: of a model that writes (not idle), not what waits until it
 // does not.
 void Session::Impl::deliver_interrupts(bool idle, Time now) {
-  std::vector<PendingInterrupt> later;
-  std::vector<Token> tokens;
+  std::vector<PendingInterrupt> first, later;
   for (PendingInterrupt& interrupt : std::exchange(queue, {})) {
-    if (!idle && interrupt.delivery == Delivery::when_idle) {
-      later.push_back(std::move(interrupt));
-      continue;
-    }
-    tokens.clear();
-    const auto spans = interrupt_spans(markers, interrupt.id, interrupt.text, interrupt.origin);
-    if (auto ok = append_spans(vocabulary, markers, spans, tokens); !ok) {
-      error = ok.error();
-      return finish(FinishReason::error, now);
-    }
-    // Room for the token that answers.
-    if (!has_room(tokens.size() + 1)) return finish(FinishReason::context_full, now);
-    const auto position = static_cast<std::int32_t>(context.size());
-    context.insert(context.end(), tokens.begin(), tokens.end());
-    counts.injected += static_cast<std::int32_t>(tokens.size());
+    const bool waits = !idle && interrupt.delivery == Delivery::when_idle;
+    (waits ? later : first).push_back(std::move(interrupt));
+  }
+  queue = std::move(later);
+  if (first.empty()) return;
+  const Result<void> told = tell(std::move(first), now);
+  if (told) return;
+  if (told.error().code == ErrorCode::limit_exceeded) {
+    return finish(FinishReason::context_full, now);
+  }
+  error = told.error();
+  finish(FinishReason::error, now);
+}
+
+Result<void> Session::Impl::append_told(std::span<const Token> tokens,
+                                        std::span<PendingInterrupt> interrupts, Time now) {
+  if (!has_room(tokens.size() + 1)) {  // and for the token that answers
+    return fail(ErrorCode::limit_exceeded, "the interrupt does not fit into the context");
+  }
+  const auto position = static_cast<std::int32_t>(context.size());
+  context.insert(context.end(), tokens.begin(), tokens.end());
+  counts.injected += static_cast<std::int32_t>(tokens.size());
+  for (PendingInterrupt& interrupt : interrupts) {
     if (const auto call = interrupt.call) calls[*call].delivered = now;
     if (config.drafts) source.add(interrupt.text);
     emit(now, InterruptDelivered{interrupt.call, std::move(interrupt.id), std::move(interrupt.text),
                                  position});
-    line_bytes = word_bytes = 0;
   }
-  queue = std::move(later);
+  line_bytes = word_bytes = 0;
+  return {};
+}
+
+void Session::Impl::cut_context(std::size_t size, Time now) {
+  if (size >= context.size()) return;
+  context.resize(size);
+  if (fed <= size) return;
+  fed = size;
+  emit(now, ContextCut{static_cast<std::int32_t>(size)});
 }
 
 void Session::Impl::resume(Time now) {
@@ -80,35 +86,17 @@ void Session::Impl::resume(Time now) {
   deliver_interrupts(/*idle=*/true, now);
 }
 
-// What is in the queue begins a new turn: users' texts are its text, the rest are interrupts. The
-// context is as it was where this fails.
+// What is in the queue begins a new turn. The context is as it was where this fails.
 Result<void> Session::Impl::open_turn(Time now) {
-  const auto is_user_text = [](const PendingInterrupt& i) { return i.id == "user"; };
-  std::vector<Span> content;
-  bool after_text = false;
-  for (const PendingInterrupt& interrupt : queue) {
-    if (is_user_text(interrupt)) {
-      const std::string_view between = std::exchange(after_text, true) ? "\n" : "";
-      content.emplace_back(TextSpan{std::string(between) + interrupt.text, Origin::user});
-    } else {
-      content.append_range(
-          interrupt_spans(markers, interrupt.id, interrupt.text, interrupt.origin));
-    }
-  }
-  // A turn that the model did not end may have been left in a block.
-  std::vector<Token> tokens;
-  if (parser.in_block()) tokens.append_range(marker_tokens[static_cast<std::size_t>(Marker::end)]);
-  const bool ended = state == State::draining || finish_reason == FinishReason::stop;
-  const auto spans = render_next_turn(vocabulary, content, ended);
-  if (!spans) return std::unexpected(spans.error());
-  if (auto ok = append_spans(vocabulary, markers, *spans, tokens); !ok) return ok;
-  if (!has_room(tokens.size() + 1)) {
+  const auto turn = new_turn();
+  if (!turn) return std::unexpected(turn.error());
+  if (!has_room(turn->tokens.size() + 1)) {
     return fail(ErrorCode::limit_exceeded, "the message does not fit into the context");
   }
-  const auto begin = static_cast<std::ptrdiff_t>(context.size());
-  context.insert(context.end(), tokens.begin(), tokens.end());
-  counts.injected += static_cast<std::int32_t>(tokens.size());
-  parser.begin_turn();
+  const std::size_t begin = context.size();
+  context.insert(context.end(), turn->tokens.begin(), turn->tokens.end());
+  counts.injected += static_cast<std::int32_t>(turn->tokens.size());
+  begin_turn();
   line_bytes = word_bytes = 0;
   if (monitor) monitor->close();
   state = State::generating;
@@ -117,17 +105,14 @@ Result<void> Session::Impl::open_turn(Time now) {
   idle_traps = 0;
   turn_began = counts.generated;
   emit(now, TurnStarted{});
-  // Only interrupts have the marker.
-  const auto& intr = marker_tokens[static_cast<std::size_t>(Marker::intr)];
-  auto at = context.begin() + begin;
+  std::size_t told = 0;
   for (PendingInterrupt& interrupt : std::exchange(queue, {})) {
     if (config.drafts) source.add(interrupt.text);
-    if (is_user_text(interrupt)) continue;
-    at = std::search(at, context.end(), intr.begin(), intr.end());
+    if (interrupt.id == "user") continue;
+    const std::size_t position = begin + turn->begins[told++];
     if (const auto call = interrupt.call) calls[*call].delivered = now;
     emit(now, InterruptDelivered{interrupt.call, std::move(interrupt.id), std::move(interrupt.text),
-                                 static_cast<std::int32_t>(at - context.begin())});
-    ++at;
+                                 static_cast<std::int32_t>(position)});
   }
   return {};
 }
@@ -154,7 +139,6 @@ void Session::Impl::finish(FinishReason reason, Time now) {
     }
   }
   open_named = open_silent = open_unnamed = 0;
-  answer += parser.release();
   if (answer_sent < answer.size()) {  // an incomplete character that will not be completed
     emit(now, TextEvent{answer.substr(answer_sent)});
     answer_sent = answer.size();
@@ -173,7 +157,7 @@ void Session::Impl::check_limits(Time now) {
 // What came in meanwhile is delivered at once, but not inside a block or a line.
 void Session::Impl::after_input(Time now) {
   const auto now_wanted = [](const auto& i) { return i.delivery == Delivery::interrupt; };
-  if (state == State::generating && !parser.in_critical_section() && !in_line() &&
+  if (state == State::generating && !in_critical_section() && !in_line() &&
       std::ranges::any_of(queue, now_wanted)) {
     deliver_interrupts(/*idle=*/false, now);
   }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a session is made of. Its parts: session.cc (the public face), session_model.cc (what the
-// model wrote), session_calls.cc (calls), session_context.cc (what enters the context, and turns),
-// session_save.cc.
+// What every session is made of, whatever dialect its model speaks. Its parts: session.cc (the
+// public face), session_text.cc (what the model wrote), session_calls.cc (calls),
+// session_context.cc (what enters the context, and turns), session_save.cc. The dialects derive
+// from it: cml_session.h (CML), native_session.h (the model's own form of calls).
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -20,13 +20,10 @@
 #include <asynclm/session.h>
 
 #include "cml/call_syntax.h"
-#include "cml/markers.h"
-#include "cml/parser.h"
 #include "cml/schema.h"
 #include "cml/schema_expand.h"
 #include "cml/span.h"
 #include "session/draft_source.h"
-#include "session/marker_filter.h"
 #include "session/monitor.h"
 
 namespace asynclm {
@@ -59,18 +56,10 @@ struct Session::Impl {
     Json arguments;  // with futures (cml/future.h)
   };
 
-  Impl(const Vocabulary& vocab, const Markers& m, const SessionConfig& c)
-      : vocabulary(vocab),
-        markers(m),
-        config(c),
-        parser(vocab, m, c.max_call_tokens, c.mode == Mode::async_plus) {
-    for (std::size_t i = 0; i < kMarkerCount; ++i) {
-      const auto marker = static_cast<Marker>(i);
-      marker_tokens[i] =
-          m.are_spelled() ? vocab.encode(kMarkerSpellings[i]) : std::vector<Token>{m.token(marker)};
-    }
-    if (m.are_spelled()) marker_filter.emplace(vocab, parser);
-  }
+  Impl(const Vocabulary& vocab, const SessionConfig& c) : vocabulary(vocab), config(c) {}
+  virtual ~Impl() = default;
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
 
   enum class State : std::uint8_t {
     generating,
@@ -85,14 +74,42 @@ struct Session::Impl {
   [[nodiscard]] static Result<std::unique_ptr<Impl>> make(const Vocabulary& vocabulary,
                                                           const std::vector<ToolSpec>& specs,
                                                           const SessionConfig& config,
-                                                          std::shared_ptr<CallGrammar> grammar);
-  [[nodiscard]] Result<void> add_tools(const std::vector<ToolSpec>& specs,
-                                       std::shared_ptr<CallGrammar> grammar);
-  [[nodiscard]] Result<void> write_prompt(const std::vector<ToolSpec>& specs,
-                                          std::vector<Message> messages);
+                                                          std::shared_ptr<CallGrammar> grammar,
+                                                          std::shared_ptr<const ModelDialect> dialect);
+  [[nodiscard]] Result<void> add_tools(const std::vector<ToolSpec>& list);
+  [[nodiscard]] Result<void> constrain(std::shared_ptr<CallGrammar> grammar,
+                                       const GrammarOptions& options);
   [[nodiscard]] Json save() const;
   void load(const Json& saved);  // throws Json::exception and BadSave (session_save.cc)
   void check_wait() const;       // the same
+
+  // --- the dialect: how the model writes calls, and is told of what happens ---
+
+  // Appends the whole prompt to the context.
+  [[nodiscard]] virtual Result<void> write_prompt(std::vector<Message> messages) = 0;
+  // A token that the model has written, or could only have written.
+  virtual void take(Token token, Time now) = 0;
+  // Never to be sampled now.
+  [[nodiscard]] virtual std::span<const Token> banned() const = 0;
+  // Nothing may be appended behind what the model has written.
+  [[nodiscard]] virtual bool in_critical_section() const = 0;
+  // Tokens that the open block still takes.
+  [[nodiscard]] virtual std::int32_t block_room() const = 0;
+  // Tokens around the text of an interrupt, at most.
+  [[nodiscard]] virtual std::size_t tokens_around() const = 0;
+  // Appends interrupts, in their order, by append_told(). The turn goes on.
+  [[nodiscard]] virtual Result<void> tell(std::vector<PendingInterrupt> interrupts, Time now) = 0;
+  // What opens a new turn with everything in the queue: users' texts are its text. `begins`: for
+  // each of the other interrupts, where in the tokens it begins. Changes nothing.
+  struct NewTurn {
+    std::vector<Token> tokens;
+    std::vector<std::size_t> begins;
+  };
+  [[nodiscard]] virtual Result<NewTurn> new_turn() const = 0;
+  // The turn has been opened.
+  virtual void begin_turn() = 0;
+  virtual void save_dialect(Json& out) const = 0;
+  virtual void load_dialect(const Json& saved) = 0;  // throws as load()
 
   void begin_input() {
     if (events_taken) {
@@ -105,7 +122,6 @@ struct Session::Impl {
     events.push_back(Event{now, std::forward<E>(event)});
   }
   [[nodiscard]] TokenFilter* filter() {
-    if (marker_filter) return &*marker_filter;
     return monitor && monitor->is_open() ? &*monitor : nullptr;
   }
   // The model is paused: it has not ended its turn.
@@ -121,14 +137,13 @@ struct Session::Impl {
 
   // --- what the model wrote ---
 
-  void take(Token token, Time now);
   void jump_forward(Time now);
   void propose();
   void on_text(std::string_view text, Time now);
-  void on_call(Time now);
-  void on_malformed(bool was_in_block, Time now);
-  void on_trap(Time now);
-  void on_stop(Token token, Time now);
+  // A call was written and has its record. `needed`: ids of calls that it must come after.
+  void on_call(CallKey key, const CallSyntax& syntax, std::vector<std::string> needed, Time now);
+  // The model's turn is over, and the token that ends it is in the context.
+  void end_turn(Time now);
   void reject(CallKey key, std::string reason, Time now);
   void reject_anonymous(CallKey key, std::string reason, Time now);
   void reject_by_id(CallKey key, std::string reason, Time now);
@@ -152,7 +167,7 @@ struct Session::Impl {
   void not_run(CallKey key, std::string reason, Time now);
   void on_ended(CallKey key, Time now);
   void on_cancel(CallKey key, const CallSyntax& syntax, Time now);
-  void wait_for_named(Time now);
+  void wait_for_named(const std::vector<std::string>& ids, std::string_view which, Time now);
   [[nodiscard]] bool named_have_ended() const;
 
   // --- what enters the context ---
@@ -160,12 +175,11 @@ struct Session::Impl {
   [[nodiscard]] bool has_room(std::size_t tokens) const {
     return context.size() + tokens <= static_cast<std::size_t>(config.context_tokens);
   }
-  [[nodiscard]] std::vector<CallName> nameable(Marker marker) const;
-  void leave_out(std::size_t bytes, bool or_all);
-  [[nodiscard]] std::size_t tokens_of(Marker marker) const {
-    return marker_tokens[static_cast<std::size_t>(marker)].size();
-  }
-  void append_marker(Marker marker);
+  // Takes back what stands in the context from there on; an engine must forget it.
+  void cut_context(std::size_t size, Time now);
+  // Interrupts as they stand in the context. limit_exceeded: they do not fit, nothing was done.
+  [[nodiscard]] Result<void> append_told(std::span<const Token> tokens,
+                                         std::span<PendingInterrupt> interrupts, Time now);
   void queue_interrupt(PendingInterrupt interrupt);
   // Something in the queue is not silent.
   [[nodiscard]] bool queue_wakes() const;
@@ -184,14 +198,11 @@ struct Session::Impl {
   void after_input(Time now);
 
   const Vocabulary& vocabulary;
-  Markers markers;
-  std::array<std::vector<Token>, kMarkerCount> marker_tokens;
   SessionConfig config;
-  Parser parser;
-  std::optional<MarkerFilter> marker_filter;  // config.spelled_markers
-  std::optional<Monitor> monitor;             // config.constrained
-  DraftSource source;                         // config.drafts
-  std::span<const Token> draft;               // of the next step; the monitor's
+  std::optional<Monitor> monitor;  // config.constrained
+  DraftSource source;              // config.drafts
+  std::span<const Token> draft;    // of the next step; the monitor's
+  std::vector<ToolSpec> specs;
   std::map<std::string, Tool, std::less<>> tools;
 
   State state = State::generating;

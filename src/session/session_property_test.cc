@@ -37,10 +37,6 @@ constexpr std::uint64_t kSeeds = kSanitized ? 800 : 4000;
 
 const Vocabulary& vocabulary() { return quick_vocabulary(); }
 
-const Vocabulary& vocabulary_of(const SessionConfig& config) {
-  return config.spelled_markers ? markerless_vocabulary() : vocabulary();
-}
-
 // --- one session in a world of tools and faults -------------------------------------------------
 
 struct Faults {
@@ -65,8 +61,7 @@ class World {
         const Faults& faults, Random& random)
       : session_(session),
         tools_(tools),
-        vocabulary_(vocabulary_of(config)),
-        checker_(session, vocabulary_, config),
+        checker_(session, vocabulary(), config),
         faults_(faults),
         random_(random) {}
 
@@ -134,7 +129,7 @@ class World {
       session_.cancel_call(any_call(), now_);
     } else if (random_.chance(faults_.reload)) {
       const auto saved = open_session(seal_session(session_.save()));
-      auto loaded = saved ? Session::load(vocabulary_, tools_, *saved)
+      auto loaded = saved ? Session::load(vocabulary(), tools_, *saved)
                           : Result<Session>(std::unexpected(saved.error()));
       if (loaded) {
         session_ = std::move(*loaded);
@@ -182,7 +177,6 @@ class World {
 
   Session& session_;
   const std::vector<ToolSpec>& tools_;
-  const Vocabulary& vocabulary_;
   SessionChecker checker_;
   Faults faults_;
   Random& random_;
@@ -196,8 +190,7 @@ class World {
 // Writes text, calls good and bad, traps, ends and any control token. Behind a mask or without.
 class Babbler {
  public:
-  Babbler(Random& random, bool masked, bool spelled)
-      : random_(random), masked_(masked), spelled_(spelled) {}
+  Babbler(Random& random, bool masked) : random_(random), masked_(masked) {}
 
   Token operator()(const Session& session, std::span<const Token> banned) {
     if (pending_.empty()) write(something());
@@ -275,16 +268,11 @@ class Babbler {
     return "[CALL]" + id + random_.pick(kAfter) + "[HEAD]" + random_.pick(kCodes) + "[END]";
   }
   void write(const std::string& text) {
-    // Spelled markers are written in bytes, or as tokens of text that happen to spell them.
-    const bool in_bytes = spelled_ && random_.chance(0.7);
-    for (const Token token :
-         encode_with_controls(in_bytes ? markerless_vocabulary() : vocabulary(), text)) {
-      pending_.push_back(token);
-    }
+    for (const Token token : encode_with_controls(vocabulary(), text)) pending_.push_back(token);
   }
 
   Random& random_;
-  bool masked_, spelled_;
+  bool masked_;
   std::deque<Token> pending_;
 };
 
@@ -319,15 +307,13 @@ std::string babble(std::uint64_t seed, std::map<FinishReason, int>& reasons) {
   config.max_calls = random.between(0, 20);
   config.max_call_tokens = random.between(1, 60);
   config.max_result_bytes = random.between(1, 64);
-  config.spelled_markers = random.chance(0.3);
-  static std::map<std::pair<Mode, bool>, std::int32_t> prompts;
-  const std::pair kind(config.mode, config.spelled_markers);
-  const Vocabulary& words = vocabulary_of(config);
-  if (!prompts.contains(kind)) {
-    prompts[kind] = Session::create(words, tools, {{"user", "go"}}, config)->token_counts().prompt;
+  static std::map<Mode, std::int32_t> prompts;
+  if (!prompts.contains(config.mode)) {
+    prompts[config.mode] =
+        Session::create(vocabulary(), tools, {{"user", "go"}}, config)->token_counts().prompt;
   }
-  config.context_tokens = prompts[kind] + random.between(1, random.chance(0.5) ? 60 : 2000);
-  auto session = Session::create(words, tools, {{"user", "go"}}, config);
+  config.context_tokens = prompts[config.mode] + random.between(1, random.chance(0.5) ? 60 : 2000);
+  auto session = Session::create(vocabulary(), tools, {{"user", "go"}}, config);
   if (!session) return session.error().message;
   const Faults faults{.late_duplicate = 0.2,
                       .stray_result = 0.02,
@@ -341,8 +327,8 @@ std::string babble(std::uint64_t seed, std::map<FinishReason, int>& reasons) {
                       .reload = 0.01};
   World world(*session, tools, config, faults, random);
   const bool masked = random.chance(0.5);
-  std::string problem = world.run(Babbler(random, masked, config.spelled_markers),
-                                  [&](CallKey) { return babbling_tool(random); });
+  std::string problem =
+      world.run(Babbler(random, masked), [&](CallKey) { return babbling_tool(random); });
   if (const Step step = session->step(); std::holds_alternative<Done>(step)) {
     ++reasons[std::get<Done>(step).reason];
   }
@@ -422,12 +408,10 @@ std::string play_graph(std::uint64_t seed) {
   SessionConfig config;
   config.mode = random.pick(kAllModes);
   config.context_tokens = config.max_generated = 1 << 20;
-  config.spelled_markers = random.chance(0.3);
-  const Vocabulary& words = vocabulary_of(config);
-  auto session = Session::create(words, tools, {{"user", task.user}}, config);
+  auto session = Session::create(vocabulary(), tools, {{"user", task.user}}, config);
   if (!session) return session.error().message;
-  const auto markers = config.spelled_markers ? Markers::spelled() : *Markers::find(words);
-  Oracle oracle(words, markers, tools, random.chance(0.5) ? Policy::lpt : Policy::as_written);
+  Oracle oracle(vocabulary(), *Markers::find(vocabulary()), tools,
+                random.chance(0.5) ? Policy::lpt : Policy::as_written);
   oracle.begin(task, *session);
   World world(*session, tools, config, {.late_duplicate = 0.3, .stray_start = 0.01, .reload = 0.01},
               random);

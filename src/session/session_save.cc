@@ -2,38 +2,20 @@
 // A session as data and back. What can be made again from the tools and the vocabulary is not in
 // it.
 #include <algorithm>
+#include <array>
 #include <format>
 #include <utility>
 
 #include "cml/future.h"
+#include "session/saved_json.h"
 #include "session/session_impl.h"
 #include "session/session_json.h"
 
 namespace asynclm {
 namespace {
 
-// What a reader takes for a session that this code did not save.
-struct BadSave {
-  std::string why;
-};
-
 [[nodiscard]] std::unexpected<Error> no_session(const std::string& why) {
   return fail(ErrorCode::invalid_argument, "not a saved session: " + why);
-}
-
-template <class E>
-Json enum_json(E value) {
-  return static_cast<int>(value);
-}
-
-// An enumerator up to `last`.
-template <class E>
-E enumerator(const Json& json, E last) {
-  const int value = json.get<int>();
-  if (value < 0 || value > static_cast<int>(last)) {
-    throw BadSave{std::format("{} is no value of its field", value)};
-  }
-  return static_cast<E>(value);
 }
 
 Json time_json(const std::optional<Time>& time) { return time ? Json(time->count()) : Json(); }
@@ -78,32 +60,12 @@ CallRecord call_from(const Json& json) {
   return call;
 }
 
-Json parser_json(const ParserState& state) {
-  return Json{{"place", state.place},
-              {"block_tokens", state.block_tokens},
-              {"id", state.id},
-              {"code", state.code},
-              {"buffer", state.buffer},
-              {"held", state.held},
-              {"thinking", state.thinking},
-              {"matched", state.matched}};
-}
-
-ParserState parser_from(const Json& json) {
-  return {.place = json.at("place").get<int>(),
-          .block_tokens = json.at("block_tokens").get<std::int32_t>(),
-          .id = json.at("id").get<std::string>(),
-          .code = json.at("code").get<std::string>(),
-          .buffer = json.at("buffer").get<std::string>(),
-          .held = json.at("held").get<std::string>(),
-          .thinking = json.at("thinking").get<bool>(),
-          .matched = json.at("matched").get<std::size_t>()};
-}
-
 }  // namespace
 
 Json config_json(const SessionConfig& config) {
   return Json{{"mode", enum_json(config.mode)},
+              {"dialect", enum_json(config.dialect)},
+              {"strict_calls", config.strict_calls},
               {"max_generated", config.max_generated},
               {"context_tokens", config.context_tokens},
               {"max_calls", config.max_calls},
@@ -112,7 +74,6 @@ Json config_json(const SessionConfig& config) {
               {"constrained", config.constrained},
               {"jump_forward", config.jump_forward},
               {"drafts", config.drafts},
-              {"spelled_markers", config.spelled_markers},
               {"awaits_messages", config.awaits_messages}};
 }
 
@@ -120,6 +81,8 @@ Result<SessionConfig> saved_config(const Json& saved) {
   try {
     const Json& json = saved.at("config");
     return SessionConfig{.mode = enumerator(json.at("mode"), Mode::async_plus),
+                         .dialect = enumerator(json.at("dialect"), DialectChoice::generic),
+                         .strict_calls = json.at("strict_calls").get<bool>(),
                          .max_generated = json.at("max_generated").get<std::int32_t>(),
                          .context_tokens = json.at("context_tokens").get<std::int32_t>(),
                          .max_calls = json.at("max_calls").get<std::int32_t>(),
@@ -128,7 +91,6 @@ Result<SessionConfig> saved_config(const Json& saved) {
                          .constrained = json.at("constrained").get<bool>(),
                          .jump_forward = json.at("jump_forward").get<bool>(),
                          .drafts = json.at("drafts").get<bool>(),
-                         .spelled_markers = json.at("spelled_markers").get<bool>(),
                          .awaits_messages = json.at("awaits_messages").get<bool>()};
   } catch (const Json::exception& error) {
     return no_session(error.what());
@@ -151,7 +113,7 @@ Json Session::Impl::save() const {
   out["counts"] = {counts.prompt, counts.generated, counts.forced, counts.accepted,
                    counts.injected};
   out["turn_began"] = turn_began;
-  out["parser"] = parser_json(parser.save());
+  save_dialect(out);
   if (monitor && monitor->is_open()) {
     Json names = Json::array();
     for (const CallName& name : monitor->opened_with_names()) {
@@ -191,7 +153,8 @@ Json Session::Impl::save() const {
 }
 
 Result<Session> Session::load(const Vocabulary& vocabulary, std::vector<ToolSpec> tools,
-                              const Json& saved, std::shared_ptr<CallGrammar> grammar) {
+                              const Json& saved, std::shared_ptr<CallGrammar> grammar,
+                              std::shared_ptr<const ModelDialect> dialect) {
   const auto config = saved_config(saved);
   if (!config) return std::unexpected(config.error());
   try {
@@ -214,7 +177,7 @@ Result<Session> Session::load(const Vocabulary& vocabulary, std::vector<ToolSpec
       return fail(ErrorCode::invalid_argument,
                   std::format("the session was saved with other tools: '{}' is new", tool.name));
     }
-    auto impl = Impl::make(vocabulary, tools, *config, std::move(grammar));
+    auto impl = Impl::make(vocabulary, tools, *config, std::move(grammar), std::move(dialect));
     if (!impl) return std::unexpected(impl.error());
     (*impl)->load(saved);
     return Session(std::move(*impl));
@@ -227,9 +190,6 @@ Result<Session> Session::load(const Vocabulary& vocabulary, std::vector<ToolSpec
 
 // Everything that later code relies on is checked: keys, tokens, states that fit together.
 void Session::Impl::load(const Json& saved) {
-  const auto require = [](bool holds, const char* why) {
-    if (!holds) throw BadSave{why};
-  };
   state = enumerator(saved.at("state"), State::done);
   finish_reason = enumerator(saved.at("finish_reason"), FinishReason::error);
   saved.at("context").get_to(context);
@@ -243,13 +203,12 @@ void Session::Impl::load(const Json& saved) {
   counts = {numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]};
   saved.at("turn_began").get_to(turn_began);
   require(turn_began >= 0 && turn_began <= counts.generated, "its turn began after its end");
-  require(parser.load(parser_from(saved.at("parser"))), "its parser's state is none");
 
   for (const Json& call : saved.at("calls")) {
     calls.push_back(call_from(call));
     CallRecord& record = calls.back();
     if (!record.id.empty()) {
-      require(id_problem(record.id).empty(), "the id of a call is none, or there twice");
+      require(!used_ids.contains(record.id), "the id of a call is there twice");
       used_ids.insert(record.id);
     }
     if (record.outcome) continue;
@@ -309,11 +268,12 @@ void Session::Impl::load(const Json& saved) {
     error = Error{enumerator(saved.at("error").at("code"), ErrorCode::internal),
                   saved.at("error").at("message").get<std::string>()};
   }
+  load_dialect(saved);
   if (config.drafts) source.load(saved.at("source").get<std::string>());
   if (const auto block = saved.find("block"); block != saved.end()) {
     const auto marker = enumerator(block->at("marker"), Marker::trap);
     const auto tokens = block->at("tokens").get<std::vector<Token>>();
-    require(monitor && (marker == Marker::call || marker == Marker::trap) && parser.in_block() &&
+    require(monitor && (marker == Marker::call || marker == Marker::trap) && in_critical_section() &&
                 std::ranges::all_of(tokens, is_token),
             "its block is none");
     std::vector<CallName> names;

@@ -60,7 +60,8 @@ TEST_F(SessionTest, WhatCannotBeASession) {
   vocabulary_.jinja = "";
   expect_refused(Session::create(vocabulary_, {}, go, {}), ErrorCode::unsupported, "template");
   vocabulary_.ends = {vocabulary_.control("[CALL]")};
-  expect_refused(Session::create(vocabulary_, {}, go, {}), ErrorCode::unsupported, "[CALL]");
+  expect_refused(Session::create(vocabulary_, {}, go, {.dialect = DialectChoice::cml}),
+                 ErrorCode::unsupported, "[CALL]");
 }
 
 // Turns the spelling of markers in text into markers, as a careless tokenizer does.

@@ -16,8 +16,6 @@
 
 #include "cml/call_syntax.h"
 #include "cml/markers.h"
-#include "cml/parser.h"
-#include "cml/spelled_markers.h"
 
 namespace asynclm {
 
@@ -26,8 +24,7 @@ class SessionChecker {
   // `vocabulary` must outlive the checker. The session is new.
   SessionChecker(const Session& session, const Vocabulary& vocabulary, const SessionConfig& config)
       : vocabulary_(vocabulary),
-        markers_(config.spelled_markers ? Markers::spelled() : *Markers::find(vocabulary)),
-        lexer_(vocabulary, markers_),
+        markers_(*Markers::find(vocabulary)),
         config_(config),
         seen_(session.context().begin(), session.context().end()) {
     for (Token token = 0; token < vocabulary.size(); ++token) {
@@ -123,14 +120,8 @@ class SessionChecker {
   }
 
   void read(Token token, std::int32_t position) {
-    lexer_.read(token);
-    while (const auto lexeme = lexer_.next(place_ != Place::text)) read(*lexeme, token, position);
-  }
-
-  void read(const Lexer::Lexeme& lexeme, Token token, std::int32_t position) {
-    const bool text = lexeme.kind == Lexer::Kind::text;
-    const auto marker =
-        lexeme.kind == Lexer::Kind::marker ? std::optional(lexeme.marker) : std::nullopt;
+    const bool text = !vocabulary_.is_control(token) && !vocabulary_.is_end_of_generation(token);
+    const auto marker = markers_.marker(token);
     const auto step = [&](bool legal, Place next) {
       require(legal, std::format("{} at {} of the context is no CML", vocabulary_.spelling(token),
                                  position));
@@ -142,8 +133,7 @@ class SessionChecker {
         if (marker == Marker::call) return step(true, Place::first_part);
         if (marker == Marker::trap) return step(true, Place::trap);
         if (marker == Marker::intr) {
-          interrupts_written_.insert(position + 1 -
-                                     static_cast<std::int32_t>(written(Marker::intr).size()));
+          interrupts_written_.insert(position);
           return step(true, Place::interrupt_id);
         }
         // Roles belong to the template and come with a further user message only.
@@ -163,18 +153,13 @@ class SessionChecker {
         if (!text) step(marker == Marker::end, Place::text);
         return;
       case Place::trap:  // in async+ it may name calls: [TRAP] a b [HEAD] any [END]
-        if (text) return require(async_plus() || markers_.are_spelled(), "text inside a trap");
+        if (text) return require(async_plus(), "text inside a trap");
         if (marker == Marker::head) return step(async_plus(), Place::trap_which);
         return step(marker == Marker::end, Place::text);
       case Place::trap_which:
         if (!text) step(marker == Marker::end, Place::text);
         return;
     }
-  }
-
-  [[nodiscard]] std::vector<Token> written(Marker marker) const {
-    if (!markers_.are_spelled()) return {markers_.token(marker)};
-    return vocabulary_.encode(kMarkerSpellings[static_cast<std::size_t>(marker)]);
   }
 
   // --- each call has one life ---
@@ -209,10 +194,10 @@ class SessionChecker {
   }
   void check(const Session& session, Time now, const InterruptDelivered& event) {
     interrupts_told_.insert(event.position);
-    std::vector<Token> expected = written(Marker::intr);
+    std::vector<Token> expected = {markers_.token(Marker::intr)};
     const auto append = [&](const std::string& text, Marker marker) {
-      expected.append_range(vocabulary_.encode(markers_.are_spelled() ? disarm(text) : text));
-      expected.append_range(written(marker));
+      expected.append_range(vocabulary_.encode(text));
+      expected.push_back(markers_.token(marker));
     };
     append(event.id, Marker::head);
     append(event.text, Marker::end);
@@ -236,6 +221,12 @@ class SessionChecker {
   void check(const Session&, Time, const TextEvent& event) {
     require(!event.text.empty(), "an empty text event");
     text_ += event.text;
+  }
+  void check(const Session&, Time, const ReasoningEvent& reasoning) {
+    EXPECT_FALSE(reasoning.text.empty());
+  }
+  void check(const Session& session, Time, const ContextCut& cut) {
+    EXPECT_LE(static_cast<std::size_t>(cut.position), session.context().size());
   }
   void check(const Session&, Time, const Trapped&) {
     require(!paused_ && !finished_, "paused twice");
@@ -283,10 +274,9 @@ class SessionChecker {
                 step.append.data() == session.context().data() + fed_,
             "a decode step that is not the rest of the context");
     require(place_ == Place::text || place_ == Place::first_part || place_ == Place::code ||
-                ((async_plus() || markers_.are_spelled()) && place_ == Place::trap) ||
-                (async_plus() && place_ == Place::trap_which),
+                (async_plus() && (place_ == Place::trap || place_ == Place::trap_which)),
             "the model's turn inside an interrupt or a trap");
-    require(session.in_critical_section() == (place_ != Place::text || lexer_.holds()),
+    require(session.in_critical_section() == (place_ != Place::text),
             "the critical section is not the block");
     for (const Token token : step.banned) {
       require(vocabulary_.is_control(token) || vocabulary_.is_end_of_generation(token),
@@ -294,9 +284,7 @@ class SessionChecker {
     }
     const auto banned = [&](Token token) { return std::ranges::contains(step.banned, token); };
     require(std::ranges::all_of(roles_, banned), "a role token can be sampled");
-    if (!markers_.are_spelled()) {
-      require(banned(markers_.token(Marker::intr)), "[INTR] can be sampled");
-    }
+    require(banned(markers_.token(Marker::intr)), "[INTR] can be sampled");
   }
 
   void check_done(const Session& session, FinishReason reason) {
@@ -329,7 +317,6 @@ class SessionChecker {
 
   const Vocabulary& vocabulary_;
   Markers markers_;
-  Lexer lexer_;
   SessionConfig config_;
   std::vector<Token> roles_;
   std::vector<Token> seen_;  // the context after the last input

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dialect/model_dialect.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "cml/chat_template.h"
+#include "dialect/forms.h"
+#include "dialect/template_increment.h"
+#include "dialect/template_probe.h"
+
+namespace asynclm {
+namespace {
+
+using Kind = TemplatePiece::Kind;
+
+// Where the last control token of a template's text ends; 0 if there is none.
+std::size_t behind_controls(const ControlSpellings& controls, std::string_view text) {
+  std::size_t behind = 0;
+  for (std::size_t i = 0; i < text.size();) {
+    const std::size_t size = controls.at_front(text.substr(i)).second;
+    i += std::max<std::size_t>(size, 1);
+    if (size > 0) behind = i;
+  }
+  return behind;
+}
+
+std::size_t first_control(const ControlSpellings& controls, std::string_view text) {
+  std::size_t i = 0;
+  while (i < text.size() && controls.at_front(text.substr(i)).second == 0) ++i;
+  return i;
+}
+
+// All that a template writes around calls, results' openings and reasoning: what the model may
+// write itself.
+std::vector<std::string_view> own_texts(const TemplateDialect& form) {
+  std::vector<std::string_view> out = {form.call.after_text, form.call.section_open,
+                                       form.call.between,    form.call.section_close,
+                                       form.reasoning.open,  form.reasoning.close};
+  for (const TemplatePiece& piece : form.call.call) {
+    if (piece.kind == Kind::literal) out.push_back(piece.text);
+  }
+  return out;
+}
+
+}  // namespace
+
+nlohmann::ordered_json template_tools(std::span<const ToolSpec> tools) {
+  auto out = nlohmann::ordered_json::array();
+  for (const ToolSpec& tool : tools) {
+    out.push_back({{"type", "function"},
+                   {"function",
+                    {{"name", tool.name},
+                     {"description", tool.description},
+                     {"parameters", tool.parameters}}}});
+  }
+  return out;
+}
+
+Result<std::shared_ptr<const ModelDialect>> ModelDialect::find(const Vocabulary& vocabulary,
+                                                               bool generic,
+                                                               std::chrono::sys_seconds now) {
+  const std::string source = vocabulary.chat_template();
+  if (source.empty()) {
+    return fail(ErrorCode::unsupported,
+                "the model has no chat template: it is a base model, or its file lacks it. Name a "
+                "file with one (--chat-template)");
+  }
+  const Token bos = vocabulary.begin_of_text();
+  const Token eos = asynclm::end_of_turn(vocabulary);
+  auto chat = ChatTemplate::parse(source, bos == kNoToken ? "" : vocabulary.spelling(bos),
+                                  eos == kNoToken ? "" : vocabulary.spelling(eos));
+  if (!chat) return std::unexpected(chat.error());
+  auto form = probe_template(*chat, now);
+  if (!form) return std::unexpected(form.error());
+  if (generic) {
+    form->family = "generic";
+    form->call = generic_call_form();
+    form->tools = {};
+    form->result.native = false;
+  }
+  return std::shared_ptr<const ModelDialect>(
+      new ModelDialect(std::move(*chat), std::move(*form), vocabulary, now));
+}
+
+ModelDialect::ModelDialect(ChatTemplate chat, TemplateDialect form, const Vocabulary& vocabulary,
+                           std::chrono::sys_seconds now)
+    : chat_(std::move(chat)), form_(std::move(form)), controls_(vocabulary), now_(now) {
+  find_tokens(vocabulary);
+  find_block(vocabulary);
+}
+
+RenderOptions ModelDialect::render_options() const { return {.now = now_, .form = form_.form}; }
+
+void ModelDialect::find_tokens(const Vocabulary& vocabulary) {
+  std::vector<Token> own;
+  for (const std::string_view text : own_texts(form_)) {
+    for (std::size_t i = 0; i < text.size();) {
+      const auto [token, size] = controls_.at_front(text.substr(i));
+      if (size > 0) own.push_back(token);
+      i += std::max<std::size_t>(size, 1);
+    }
+  }
+  std::ranges::sort(own);
+  own.erase(std::ranges::unique(own).begin(), own.end());
+  for (const Token token : own) {
+    if (vocabulary.is_untrained(token)) untrained_.push_back(vocabulary.spelling(token));
+  }
+  for (Token token = 0; token < vocabulary.size(); ++token) {
+    if (!vocabulary.is_control(token) || vocabulary.is_end_of_generation(token)) continue;
+    const dialect::Mark* mark = dialect::find_mark(vocabulary.spelling(token));
+    const bool may_be_written = mark != nullptr && mark->role != dialect::MarkRole::turn_end &&
+                                mark->role != dialect::MarkRole::result_open &&
+                                mark->role != dialect::MarkRole::result_close;
+    const bool allowed = may_be_written || std::ranges::binary_search(own, token);
+    if (!allowed || vocabulary.is_untrained(token)) banned_.push_back(token);
+  }
+  for (const std::string* end : {&form_.call.turn_end, &form_.text_turn_end}) {
+    for (std::size_t i = 0; i < end->size() && end_of_turn_ == kNoToken;) {
+      const auto [token, size] = controls_.at_front(std::string_view(*end).substr(i));
+      if (size > 0 && vocabulary.is_end_of_generation(token)) end_of_turn_ = token;
+      i += std::max<std::size_t>(size, 1);
+    }
+  }
+  if (end_of_turn_ == kNoToken) end_of_turn_ = asynclm::end_of_turn(vocabulary);
+}
+
+// [literal] name literal arguments …, with JSON arguments and no control token between the name and
+// the arguments.
+void ModelDialect::find_block(const Vocabulary& vocabulary) {
+  const CallForm& call = form_.call;
+  const TemplatePieces& pieces = call.call;
+  if (call.arguments.kind != ArgumentsForm::Kind::json || call.arguments.sorted) return;
+  std::size_t at = 0;
+  std::string before;
+  if (!pieces.empty() && pieces[0].kind == Kind::literal) before = pieces[at++].text;
+  if (pieces.size() < at + 3 || pieces[at].kind != Kind::name ||
+      pieces[at + 1].kind != Kind::literal || pieces[at + 2].kind != Kind::arguments) {
+    return;
+  }
+  const std::string& between = pieces[at + 1].text;
+  if (behind_controls(controls_, between) > 0) return;
+  CallBlock block;
+  const std::size_t head = behind_controls(controls_, before);
+  block.open_first = call.section_open + before.substr(0, head);
+  block.open_next = call.between + before.substr(0, head);
+  block.form = {.before_name = before.substr(head),
+                .before_arguments = between,
+                .after_arguments = {},
+                .item_separator = call.arguments.item_separator,
+                .key_separator = call.arguments.key_separator};
+  block.close.assign(pieces.begin() + static_cast<std::ptrdiff_t>(at) + 3, pieces.end());
+  if (!block.close.empty() && block.close.front().kind == Kind::literal) {
+    std::string& text = block.close.front().text;
+    const std::size_t end = first_control(controls_, text);
+    block.form.after_arguments = text.substr(0, end);
+    text.erase(0, end);
+    if (text.empty()) block.close.erase(block.close.begin());
+  }
+  const auto has_untrained = [&](std::string_view text) {
+    for (std::size_t i = 0; i < text.size();) {
+      const auto [token, size] = controls_.at_front(text.substr(i));
+      if (size > 0 && vocabulary.is_untrained(token)) return true;
+      i += std::max<std::size_t>(size, 1);
+    }
+    return false;
+  };
+  block.untrained = has_untrained(block.open_next) || has_untrained(filled(block.close, {}));
+  block_ = std::move(block);
+}
+
+dialect::ReaderOptions ModelDialect::reader_options(bool strict) const {
+  using Template = dialect::ReaderOptions::Template;
+  dialect::ReaderOptions options{.reasoning_open = form_.reasoning.prompt_opens, .habits = !strict,
+                                 .own_marks = {}};
+  std::string text = form_.call.section_open;
+  for (const TemplatePiece& piece : form_.call.call) {
+    if (piece.kind == Kind::literal) text += piece.text;
+  }
+  for (const dialect::Mark& mark : dialect::all_marks()) {
+    const bool opens = mark.role == dialect::MarkRole::block_open ||
+                       mark.role == dialect::MarkRole::call_open;
+    if (opens && text.contains(mark.text)) options.own_marks.emplace_back(mark.text);
+  }
+  if (form_.family == "harmony") {
+    options.own = Template::recipients;
+  } else if (form_.family == "command-r") {
+    options.own = Template::action;
+  } else if (options.own_marks.empty() && form_.call.source == CallForm::Source::printed) {
+    options.own = Template::no_mark;
+  }
+  return options;
+}
+
+}  // namespace asynclm

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// A session whose model speaks its own tool dialect, the one that its chat template prints.
+//
+// The model writes freely until the name of a declared tool stands where a call is certain. Then a
+// call that began in another form (bare or fenced JSON, a missing mark) is taken back and begun in
+// the template's, and the grammar holds the rest. A call is dispatched when its block closes. The
+// end of the turn with calls open is the trap. A result is the template's own tool turn: it is
+// appended, and nothing that stands is rendered again.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dialect/model_dialect.h"
+#include "dialect/reader.h"
+#include "dialect/template_increment.h"
+#include "session/session_impl.h"
+
+namespace asynclm {
+
+// Whether a session of this vocabulary speaks CML.
+[[nodiscard]] bool uses_cml(const Vocabulary& vocabulary, DialectChoice choice);
+
+// Of the calls' form in a native dialect, for CallGrammar::create; empty where calls cannot be
+// constrained.
+[[nodiscard]] std::optional<GrammarOptions> native_grammar(const ModelDialect& dialect,
+                                                           const SessionConfig& config);
+
+class NativeSession final : public Session::Impl {
+ public:
+  // `dialect` null: found here. unsupported: see ModelDialect::find.
+  [[nodiscard]] static Result<std::unique_ptr<Session::Impl>> make(
+      const Vocabulary& vocabulary, const std::vector<ToolSpec>& specs, const SessionConfig& config,
+      std::shared_ptr<CallGrammar> grammar, std::shared_ptr<const ModelDialect> dialect);
+
+  [[nodiscard]] Result<void> write_prompt(std::vector<Message> messages) override;
+  void take(Token token, Time now) override;
+  [[nodiscard]] std::span<const Token> banned() const override { return dialect_->banned(); }
+  [[nodiscard]] bool in_critical_section() const override {
+    return phase_ != Phase::text || held_ || after_calls_;
+  }
+  [[nodiscard]] std::int32_t block_room() const override {
+    return config.max_call_tokens - block_tokens_;
+  }
+  [[nodiscard]] std::size_t tokens_around() const override { return 64; }
+  [[nodiscard]] Result<void> tell(std::vector<PendingInterrupt> interrupts, Time now) override;
+  [[nodiscard]] Result<NewTurn> new_turn() const override;
+  void begin_turn() override;
+  void save_dialect(Json& out) const override;
+  void load_dialect(const Json& saved) override;
+
+ private:
+  enum class Phase : std::uint8_t {
+    text,    // the model writes freely
+    block,   // the grammar holds a call
+    choice,  // behind a call whose marks the model cannot write: does another one follow?
+  };
+  // A token of the segment: where its bytes begin in it, and its place in the context.
+  struct Written {
+    std::size_t begin, position;
+  };
+
+  NativeSession(const Vocabulary& vocab, const SessionConfig& c,
+                std::shared_ptr<const ModelDialect> dialect)
+      : Impl(vocab, c), dialect_(std::move(dialect)) {}
+
+  void begin_segment(bool reasoning_open);
+  void read(Token token, Time now);
+  void on_events(Time now);
+  void on_native_text(std::string_view bytes, Time now);
+  void on_end(Token token, Time now);
+  void on_choice(Token token, Time now);
+  void open_block(Time now);
+  void enter_block(std::size_t offset, const ToolSpec& tool, Time now);
+  void on_block_closed(Time now);
+  void drop_block(Time now);
+  // A call was written. False: it is one that is open already.
+  bool call(std::string_view name, Json arguments, std::string code, Time now);
+  [[nodiscard]] std::string next_id(std::string_view name) const;
+  [[nodiscard]] bool is_open(std::string_view name, const Json& arguments) const;
+
+  [[nodiscard]] std::vector<Token> template_tokens(std::string_view text) const;
+  void append_template(std::string_view text);
+  void append_close();
+  [[nodiscard]] Result<std::vector<Token>> result_tokens(
+      std::span<const PendingInterrupt> results, bool opens_answer) const;
+  [[nodiscard]] Result<std::vector<Token>> message_tokens(
+      std::span<const PendingInterrupt> messages, TurnState turn) const;
+
+  std::shared_ptr<const ModelDialect> dialect_;
+  Phase phase_ = Phase::text;
+
+  // What the model has written since the prompt, a call, or what it was told: read by reader_.
+  std::optional<dialect::CallReader> reader_;
+  std::string segment_;
+  std::vector<Written> written_;
+  std::size_t segment_position_ = 0;  // of its first token in the context
+  bool held_ = false;                 // its end may be a call
+
+  std::size_t block_position_ = 0;  // of the open block's first token in the context
+  std::int32_t block_tokens_ = 0;
+  std::string close_;  // what the template writes behind the call just written, not yet appended
+
+  // Of the assistant's turn.
+  std::vector<CallKey> turn_calls_;  // that no result has followed
+  bool after_calls_ = false;         // nothing but white space stands behind the last call
+  std::string space_;                // that white space
+  bool turn_ended_ = false;          // by its token
+};
+
+}  // namespace asynclm
