@@ -12,5 +12,6 @@ void add_eval_command(CLI::App& app, int& exit_code);
 void add_make_model_command(CLI::App& app, int& exit_code);
 void add_bench_command(CLI::App& app, int& exit_code);
 void add_dialect_check_command(CLI::App& app, int& exit_code);
+void add_requests_command(CLI::App& app, int& exit_code);
 
 }  // namespace asynclm

@@ -165,7 +165,9 @@ void ModelDialect::find_block(const Vocabulary& vocabulary) {
     }
     return false;
   };
-  block.untrained = has_untrained(block.open_next) || has_untrained(filled(block.close, {}));
+  block.lines = (has_untrained(block.open_next) || has_untrained(filled(block.close, {}))) &&
+                block.form.before_name.starts_with('\n') &&
+                block.form.after_arguments.ends_with('\n') && !block.close.empty();
   block_ = std::move(block);
 }
 

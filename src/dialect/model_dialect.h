@@ -27,10 +27,10 @@ struct CallBlock {
   std::string open_next;   // … and of a further one, behind the call before
   JsonCallForm form;       // what the grammar takes: no control token is in it
   TemplatePieces close;    // from where the grammar ends to the end of the call
-  // The marks that open or close a call are tokens that the model was never trained on. It cannot
-  // say by them whether another call follows; it is asked where the call's text ends (see
-  // NativeSession).
-  bool untrained = false;
+  // The marks that open or close a call are tokens that the model was never trained on, so that it
+  // cannot say by them whether another call follows. Then calls stand in one block, a line each:
+  // what the model would write in the next line is its answer.
+  bool lines = false;
 };
 
 class ModelDialect {
@@ -53,6 +53,10 @@ class ModelDialect {
   [[nodiscard]] std::span<const Token> banned() const { return banned_; }
   // Ends the model's turn; kNoToken: nothing does.
   [[nodiscard]] Token end_of_turn() const { return end_of_turn_; }
+  // The model was not trained on this form of calls: it needs words on what to do with results.
+  [[nodiscard]] bool needs_advice() const {
+    return !untrained_.empty() || form_.call.source == CallForm::Source::generic;
+  }
   // Control tokens of the form that the model was never trained on, by their spelling.
   [[nodiscard]] const std::vector<std::string>& untrained() const { return untrained_; }
 

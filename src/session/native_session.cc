@@ -19,6 +19,10 @@ constexpr std::string_view kCallAdvice =
     "You are a helpful assistant. Call a function only if the request needs one, and call it once "
     "for each thing asked.";
 
+// Behind the results, for models that were not taught what follows them: they repeat the call.
+constexpr std::string_view kResultAdvice =
+    "\nTell me what the results say, in plain words. Make a call only for what is still missing.";
+
 bool is_blank(std::string_view text) { return std::ranges::all_of(text, ascii::is_space); }
 
 std::optional<ChatRole> role_of(std::string_view name) {
@@ -33,6 +37,38 @@ std::optional<ChatRole> role_of(std::string_view name) {
 std::string call_label(const CallRecord& call) {
   return std::format("{}({})", call.name,
                      call.arguments.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+// As append_spans, with neighbouring texts tokenised as one: so the model was trained. No text
+// becomes a control token, whatever stands beside it.
+Result<void> append_joined(const Vocabulary& vocabulary, std::vector<Span> spans,
+                           std::vector<Token>& out) {
+  std::vector<Span> joined;
+  for (Span& span : spans) {
+    auto* text = std::get_if<TextSpan>(&span);
+    auto* last = joined.empty() ? nullptr : std::get_if<TextSpan>(&joined.back());
+    if (text != nullptr && last != nullptr) {
+      last->bytes += text->bytes;
+    } else {
+      joined.push_back(std::move(span));
+    }
+  }
+  return append_spans(vocabulary, joined, out);
+}
+
+// Puts the advice in front of what ends the results' turn.
+void advise(TemplateDialect& form, const ControlSpellings& controls, const Vocabulary& vocabulary) {
+  for (TemplatePiece& piece : form.result.last) {
+    if (piece.kind != TemplatePiece::Kind::literal) continue;
+    for (std::size_t i = 0; i < piece.text.size();) {
+      const auto [token, size] = controls.at_front(std::string_view(piece.text).substr(i));
+      if (size > 0 && vocabulary.is_end_of_generation(token)) {
+        piece.text.insert(i, kResultAdvice);
+        return;
+      }
+      i += std::max<std::size_t>(size, 1);
+    }
+  }
 }
 
 ChatMessage message_of(const std::string& source, const std::string& text) {
@@ -108,7 +144,7 @@ Result<void> NativeSession::write_prompt(std::vector<Message> messages) {
   chat = normalise(std::move(chat), form, tool_list);
   const auto spans = dialect_->chat().render_spans(dialect_->controls(), chat, options);
   if (!spans) return std::unexpected(spans.error());
-  if (auto ok = append_spans(vocabulary, *spans, context); !ok) return ok;
+  if (auto ok = append_joined(vocabulary, *spans, context); !ok) return ok;
   const Token bos = vocabulary.begin_of_text();
   if (bos != kNoToken && (context.empty() || context.front() != bos)) {
     context.insert(context.begin(), bos);
@@ -146,7 +182,7 @@ void NativeSession::take(Token token, Time now) {
   if (vocabulary.is_end_of_generation(token)) return on_end(token, now);
   switch (phase_) {
     case Phase::choice:
-      return on_choice(token, now);
+      return on_choice(token);
     case Phase::block:
       context.push_back(token);
       monitor->advance(token);
@@ -237,6 +273,8 @@ void NativeSession::enter_block(std::size_t offset, const ToolSpec& tool, Time n
   while (same < next.size() && keep + same < context.size() && context[keep + same] == next[same]) {
     ++same;
   }
+  // A decode call appends one token at least.
+  if (same == next.size() && keep + same <= fed && same > 0) --same;
   cut_context(keep + same, now);
   counts.forced += static_cast<std::int32_t>(next.size() - same);
   context.insert(context.end(), next.begin() + static_cast<std::ptrdiff_t>(same), next.end());
@@ -248,14 +286,13 @@ void NativeSession::enter_block(std::size_t offset, const ToolSpec& tool, Time n
   space_.clear();
 }
 
-// Another call behind one.
-void NativeSession::open_block(Time now) {
+// Another call in the next line.
+void NativeSession::open_line() {
   block_position_ = context.size();
-  append_template(dialect_->block()->open_next);
-  if (!has_room(1)) return finish(FinishReason::context_full, now);
-  monitor->open(Marker::call);
-  phase_ = Phase::block;
   block_tokens_ = 0;
+  phase_ = Phase::block;
+  monitor->open(Marker::call);
+  for (const Token token : vocabulary.encode("\n")) monitor->advance(token);  // it stands there
 }
 
 void NativeSession::on_block_closed(Time now) {
@@ -271,6 +308,7 @@ void NativeSession::on_block_closed(Time now) {
   if (is_open(name, arguments)) {
     // The model repeats itself: it has nothing else to say.
     cut_context(block_position_, now);
+    append_close();
     begin_segment(false);
     return on_end(dialect_->end_of_turn(), now);
   }
@@ -278,7 +316,7 @@ void NativeSession::on_block_closed(Time now) {
   close_ = filled(block.close, {.name = name,
                                 .id = next_id(name),
                                 .index = dialect_->form().call.first_index + turn_calls_.size()});
-  if (block.untrained && !block.close.empty() && config.mode != Mode::sync) {
+  if (block.lines && config.mode != Mode::sync) {
     phase_ = Phase::choice;
   } else {
     append_close();
@@ -343,17 +381,27 @@ bool NativeSession::call(std::string_view name, Json arguments, std::string code
   return true;
 }
 
-// What the model would write next in the call's own text is its answer: the marks between two calls
-// are tokens that it does not know. Its token is not taken.
-void NativeSession::on_choice(Token token, Time now) {
+// The model's token says whether a call stands in the next line (CallBlock::lines). It is not taken:
+// the call goes on from the line's beginning, or the block is closed.
+void NativeSession::on_choice(Token token) {
   std::string piece;
   vocabulary.append_piece(token, piece);
   std::string_view text = piece;
   while (!text.empty() && ascii::is_space(text.front())) text.remove_prefix(1);
+  if (text.starts_with('{')) {
+    open_line();
+    std::vector<Token> begun(monitor->forced().begin(), monitor->forced().end());
+    if (monitor->allows(token)) begun = {token};
+    if (!begun.empty() && has_room(begun.size())) {
+      for (const Token next : begun) monitor->advance(next);
+      context.insert(context.end(), begun.begin(), begun.end());
+      return;
+    }
+    monitor->close();
+  }
   append_close();
   phase_ = Phase::text;
   begin_segment(false);
-  if (text.starts_with('{')) open_block(now);
 }
 
 // --- the turn ---------------------------------------------------------------------------------
@@ -383,7 +431,7 @@ void NativeSession::on_end(Token token, Time now) {
 std::vector<Token> NativeSession::template_tokens(std::string_view text) const {
   std::vector<Token> out;
   // A template's own text has no control token in its text spans.
-  (void)append_spans(vocabulary, template_spans(dialect_->controls(), text), out);
+  (void)append_joined(vocabulary, template_spans(dialect_->controls(), text), out);
   return out;
 }
 
@@ -395,10 +443,21 @@ void NativeSession::append_template(std::string_view text) {
 
 void NativeSession::append_close() { append_template(std::exchange(close_, {})); }
 
+// Calls of which the model is not told yet, when it is told of others.
+std::string NativeSession::still_running(std::span<const CallKey> told) const {
+  std::string out;
+  for (CallKey key = 0; key < calls.size(); ++key) {
+    if (calls[key].outcome || std::ranges::contains(told, key)) continue;
+    out += (out.empty() ? "\n(still running: " : ", ") + call_label(calls[key]);
+  }
+  return out.empty() ? out : out + ")";
+}
+
 Result<std::vector<Token>> NativeSession::result_tokens(std::span<const PendingInterrupt> results,
                                                         bool opens_answer) const {
   TemplateDialect form = dialect_->form();
   if (!opens_answer) form.result.prompt.clear();
+  if (opens_answer && dialect_->needs_advice()) advise(form, dialect_->controls(), vocabulary);
   std::vector<CallKey> keys;
   for (const PendingInterrupt& result : results) keys.push_back(*result.call);
   // Results that stand in the calls' order need no word that says which is which.
@@ -409,6 +468,7 @@ Result<std::vector<Token>> NativeSession::result_tokens(std::span<const PendingI
     std::string content = result.text;
     if (says_which) content = std::format("{}: {}", call_label(call), content);
     const auto place = std::ranges::find(turn_calls_, *result.call);
+    if (&result == &results.back()) content += still_running(keys);
     told.push_back({.call = {.id = call.id, .name = call.name, .arguments = call.arguments},
                     .index = static_cast<std::size_t>(place - turn_calls_.begin()),
                     .content = std::move(content),
@@ -420,7 +480,7 @@ Result<std::vector<Token>> NativeSession::result_tokens(std::span<const PendingI
   const auto spans = result_turn(form, vocabulary, dialect_->controls(), told,
                                  after_calls ? ResultPlace::after_calls : ResultPlace::after_text,
                                  turn_ended_ ? TurnState::ended : TurnState::open);
-  if (auto ok = append_spans(vocabulary, spans, out); !ok) return std::unexpected(ok.error());
+  if (auto ok = append_joined(vocabulary, spans, out); !ok) return std::unexpected(ok.error());
   return out;
 }
 
@@ -439,7 +499,7 @@ Result<std::vector<Token>> NativeSession::message_tokens(
                                chat, dialect_->render_options(), turn);
   if (!spans) return std::unexpected(spans.error());
   std::vector<Token> out;
-  if (auto ok = append_spans(vocabulary, *spans, out); !ok) return std::unexpected(ok.error());
+  if (auto ok = append_joined(vocabulary, *spans, out); !ok) return std::unexpected(ok.error());
   return out;
 }
 

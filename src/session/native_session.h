@@ -74,8 +74,8 @@ class NativeSession final : public Session::Impl {
   void on_events(Time now);
   void on_native_text(std::string_view bytes, Time now);
   void on_end(Token token, Time now);
-  void on_choice(Token token, Time now);
-  void open_block(Time now);
+  void on_choice(Token token);
+  void open_line();
   void enter_block(std::size_t offset, const ToolSpec& tool, Time now);
   void on_block_closed(Time now);
   void drop_block(Time now);
@@ -87,6 +87,7 @@ class NativeSession final : public Session::Impl {
   [[nodiscard]] std::vector<Token> template_tokens(std::string_view text) const;
   void append_template(std::string_view text);
   void append_close();
+  [[nodiscard]] std::string still_running(std::span<const CallKey> told) const;
   [[nodiscard]] Result<std::vector<Token>> result_tokens(
       std::span<const PendingInterrupt> results, bool opens_answer) const;
   [[nodiscard]] Result<std::vector<Token>> message_tokens(
