@@ -173,7 +173,7 @@ void NativeSession::begin_turn() {
   phase_ = Phase::text;
   turn_calls_.clear();
   after_calls_ = false;
-  space_.clear();
+  begun_ = false;
   turn_ended_ = false;
   begin_segment(dialect_->form().reasoning.prompt_opens);
 }
@@ -225,22 +225,23 @@ void NativeSession::on_events(Time now) {
       const std::string code = segment_.substr(read->begin, read->end - read->begin);
       if (!call(read->name, std::move(read->arguments), code, now)) continue;
       after_calls_ = true;
-      space_.clear();
+      begun_ = false;
     } else if (std::holds_alternative<dialect::CallRefused>(event)) {
       held_ = false;
     }
   }
 }
 
-// White space behind a call is no text, unless text follows.
+// White space that an answer begins with, or that stands behind a call, is no text. What follows
+// other text stands in a line of its own.
 void NativeSession::on_native_text(std::string_view bytes, Time now) {
   held_ = false;
-  if (after_calls_) {
-    space_ += bytes;
-    if (is_blank(space_)) return;
-    after_calls_ = false;
-    return on_text(std::exchange(space_, {}), now);
-  }
+  if (begun_) return on_text(bytes, now);
+  while (!bytes.empty() && ascii::is_space(bytes.front())) bytes.remove_prefix(1);
+  if (bytes.empty()) return;
+  begun_ = true;
+  after_calls_ = false;
+  if (!answer.empty() && answer.back() != '\n') on_text("\n", now);
   on_text(bytes, now);
 }
 
@@ -250,7 +251,13 @@ void NativeSession::on_native_text(std::string_view bytes, Time now) {
 // and what it began with is replaced where it was in another.
 void NativeSession::enter_block(std::size_t offset, const ToolSpec& tool, Time now) {
   const CallBlock& block = *dialect_->block();
-  const std::string_view before = std::string_view(segment_).substr(0, offset);
+  std::string_view before = std::string_view(segment_).substr(0, offset);
+  // The mark that opens a section of calls is a part of the first one.
+  const std::string& section = dialect_->form().call.section_open;
+  if (!section.empty() && before.ends_with(section)) {
+    before.remove_suffix(section.size());
+    offset = before.size();
+  }
   std::size_t keep = segment_position_;
   std::vector<Token> next;
   if (!is_blank(before)) {
@@ -273,17 +280,28 @@ void NativeSession::enter_block(std::size_t offset, const ToolSpec& tool, Time n
   while (same < next.size() && keep + same < context.size() && context[keep + same] == next[same]) {
     ++same;
   }
-  // A decode call appends one token at least.
-  if (same == next.size() && keep + same <= fed && same > 0) --same;
+  for (std::size_t i = opened; i < next.size(); ++i) monitor->advance(next[i]);
+  // So is what the model has written of the arguments, in the template's form already.
+  while (same == next.size() && keep + same < context.size() && monitor->is_open() &&
+         monitor->allows(context[keep + same])) {
+    next.push_back(context[keep + same++]);
+    monitor->advance(next.back());
+  }
   cut_context(keep + same, now);
   counts.forced += static_cast<std::int32_t>(next.size() - same);
   context.insert(context.end(), next.begin() + static_cast<std::ptrdiff_t>(same), next.end());
-  for (std::size_t i = opened; i < next.size(); ++i) monitor->advance(next[i]);
   phase_ = Phase::block;
   block_position_ = keep;
   block_tokens_ = static_cast<std::int32_t>(next.size() - opened);
   held_ = false;
-  space_.clear();
+  begun_ = false;
+  if (!monitor->is_open()) return on_block_closed(now);
+  // A decode call appends one token at least: where all of them were fed, the last one is again.
+  if (context.size() == fed) {
+    const Token last = context.back();
+    cut_context(context.size() - 1, now);
+    context.push_back(last);
+  }
 }
 
 // Another call in the next line.
@@ -316,7 +334,7 @@ void NativeSession::on_block_closed(Time now) {
   close_ = filled(block.close, {.name = name,
                                 .id = next_id(name),
                                 .index = dialect_->form().call.first_index + turn_calls_.size()});
-  if (block.lines && config.mode != Mode::sync) {
+  if (block.lines) {
     phase_ = Phase::choice;
   } else {
     append_close();
@@ -561,7 +579,7 @@ void NativeSession::save_dialect(Json& out) const {
                    {"close", close_},
                    {"turn_calls", turn_calls_},
                    {"after_calls", after_calls_},
-                   {"space", space_},
+                   {"begun", begun_},
                    {"turn_ended", turn_ended_}};
 }
 
@@ -586,7 +604,7 @@ void NativeSession::load_dialect(const Json& saved) {
   native.at("turn_calls").get_to(turn_calls_);
   for (const CallKey key : turn_calls_) require(key < calls.size(), "a call of its turn is none");
   native.at("after_calls").get_to(after_calls_);
-  native.at("space").get_to(space_);
+  native.at("begun").get_to(begun_);
   native.at("turn_ended").get_to(turn_ended_);
   // What is certain of it was acted on before it was saved.
   reader_->feed(segment_);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A session whose model speaks its own tool dialect, the one that its chat template prints.
 //
+// In mode sync the model is paused while a call runs, and then goes on with its turn; as in the
+// other modes it is told of results when it has written its calls.
+//
 // The model writes freely until the name of a declared tool stands where a call is certain. Then a
 // call that began in another form (bare or fenced JSON, a missing mark) is taken back and begun in
 // the template's, and the grammar holds the rest. A call is dispatched when its block closes. The
@@ -42,7 +45,7 @@ class NativeSession final : public Session::Impl {
   void take(Token token, Time now) override;
   [[nodiscard]] std::span<const Token> banned() const override { return dialect_->banned(); }
   [[nodiscard]] bool in_critical_section() const override {
-    return phase_ != Phase::text || held_ || after_calls_;
+    return phase_ != Phase::text || held_ || (after_calls_ && !turn_ended_);
   }
   [[nodiscard]] std::int32_t block_room() const override {
     return config.max_call_tokens - block_tokens_;
@@ -110,7 +113,7 @@ class NativeSession final : public Session::Impl {
   // Of the assistant's turn.
   std::vector<CallKey> turn_calls_;  // that no result has followed
   bool after_calls_ = false;         // nothing but white space stands behind the last call
-  std::string space_;                // that white space
+  bool begun_ = false;               // text stands in it, behind the last call
   bool turn_ended_ = false;          // by its token
 };
 

@@ -83,7 +83,7 @@ void Session::Impl::cut_context(std::size_t size, Time now) {
 void Session::Impl::resume(Time now) {
   state = State::generating;
   emit(now, Resumed{});
-  deliver_interrupts(/*idle=*/true, now);
+  if (!in_critical_section()) deliver_interrupts(/*idle=*/true, now);
 }
 
 // What is in the queue begins a new turn. The context is as it was where this fails.

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+// The same conversations in every family's dialect, and what is a native dialect's own: forms taken
+// back, calls in lines, results out of order.
+#include "session/native_session.h"
+
+#include <algorithm>
+#include <format>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "dialect/forms.h"
+#include "dialect/template_call_probe.h"
+#include "dialect/test_templates.h"
+#include "session/monitor.h"
+
+namespace asynclm {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+const std::vector<std::string> kFamilies = {
+    "hermes",   "qwen3",    "qwen3_coder",  "qwen35",        "llama3",    "pythonic",
+    "mistral_list", "mistral_args", "gemma3", "gemma2",      "functiongemma", "smollm2",
+    "smollm3",  "granite4", "phi4_mini",    "deepseek",      "command_r", "harmony",
+    "kimi_k2",  "glm"};
+
+ToolSpec look_tool() {
+  return {.name = "look",
+          .description = "look somewhere",
+          .parameters = Json::parse(R"({"type": "object", "properties": {
+              "at": {"type": "string"}, "times": {"type": "integer"}}, "required": ["at"]})")};
+}
+ToolSpec ping_tool() { return {.name = "ping", .description = "see whether it answers"}; }
+
+// A vocabulary that has a family's template and its marks as control tokens.
+class FamilyVocabulary final : public ControlVocabulary {
+ public:
+  explicit FamilyVocabulary(const std::string& family)
+      : ControlVocabulary(controls_of(template_file(family + ".jinja"))) {
+    jinja = template_file(family + ".jinja");
+    for (const char* end : {"<|im_end|>", "<|eot_id|>", "</s>", "<end_of_turn>", "<|end_of_text|>",
+                            "<|END_OF_TURN_TOKEN|>", "<|end|>", "<|call|>", "<|return|>",
+                            "<|eom_id|>", "<|end▁of▁sentence|>", "<|user|>"}) {
+      if (std::string_view(end) == "<|end|>" && jinja.contains("<|channel|>")) continue;
+      if (const Token token = control(end); token != kNoToken) ends.push_back(token);
+    }
+  }
+  [[nodiscard]] bool is_untrained(Token token) const override {
+    return std::ranges::contains(untrained, token);
+  }
+
+  std::vector<Token> untrained;
+
+ private:
+  static std::vector<std::string> controls_of(const std::string& jinja) {
+    std::vector<std::string> out;
+    for (const char* name : {"<|im_start|>", "<|im_end|>", "<|eot_id|>", "</s>", "<s>",
+                             "<end_of_turn>", "<start_of_turn>", "<|end_of_text|>",
+                             "<|END_OF_TURN_TOKEN|>", "<|end|>", "<|call|>", "<|return|>",
+                             "<|eom_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|user|>",
+                             "<|assistant|>", "<|system|>", "<|observation|>",
+                             "<|end▁of▁sentence|>", "[INST]", "[/INST]"}) {
+      if (jinja.contains(name) || std::string_view(name) == "</s>") out.emplace_back(name);
+    }
+    for (const dialect::Mark& mark : dialect::all_marks()) {
+      const bool is_token = mark.text.size() > 4 && !mark.text.contains(' ') &&
+                            !mark.text.contains('=') && !mark.text.contains('\n') &&
+                            (mark.text.front() == '<' || mark.text.front() == '[') &&
+                            (mark.text.back() == '>' || mark.text.back() == ']');
+      if (is_token && jinja.contains(mark.text) && !std::ranges::contains(out, mark.text)) {
+        out.emplace_back(mark.text);
+      }
+    }
+    return out;
+  }
+};
+
+// A session, and a model that writes what a test wants it to.
+class Conversation {
+ public:
+  explicit Conversation(const std::string& family, SessionConfig config = {})
+      : vocabulary(family) {
+    config.constrained = true;
+    config.context_tokens = 100'000;
+    open(config);
+  }
+  Conversation(const std::string& family, const std::vector<std::string>& untrained,
+               SessionConfig config = {})
+      : vocabulary(family) {
+    for (const std::string& mark : untrained) {
+      vocabulary.untrained.push_back(vocabulary.control(mark));
+    }
+    config.constrained = true;
+    config.context_tokens = 100'000;
+    open(config);
+  }
+
+  void open(const SessionConfig& config) {
+    auto found = ModelDialect::find(vocabulary, config.dialect == DialectChoice::generic,
+                                    kTemplateTime);
+    ASSERT_TRUE(found) << found.error().message;
+    dialect = std::move(*found);
+    auto made = Session::create(vocabulary, {look_tool(), ping_tool()}, {{"user", "go"}}, config,
+                                nullptr, dialect);
+    ASSERT_TRUE(made) << made.error().message;
+    session.emplace(std::move(*made));
+    prompt = session->context().size();
+    note();
+  }
+
+  [[nodiscard]] ChatCall call(std::string at) const {
+    return {.id = "", .name = "look", .arguments = {{"at", std::move(at)}}};
+  }
+
+  // Where the prompt ends in the reasoning, the model has done with it at once.
+  void answer(std::string_view text) {
+    if (dialect->form().reasoning.prompt_opens) write("</think>\n\n");
+    write(text);
+  }
+  // The model writes the text, controls by their spelling, as long as it is let.
+  void write(std::string_view text) {
+    for (const Token token : tokens_of(text)) {
+      const Step step = session->step();
+      const auto* decode = std::get_if<Decode>(&step);
+      if (decode == nullptr || decode->filter != nullptr) return;
+      ASSERT_FALSE(decode->append.empty());
+      ASSERT_FALSE(std::ranges::contains(decode->banned, token)) << vocabulary.spelling(token);
+      session->decoded(token, now += Time{1});
+      note();
+    }
+  }
+  // … and inside a call what makes it this one.
+  void fill(const ChatCall& wanted) {
+    const auto& block = dialect->block();
+    if (!block) return;
+    const std::string text = block->form.before_name + wanted.name + block->form.before_arguments +
+                             written_arguments(dialect->form().call.arguments, wanted.arguments) +
+                             block->form.after_arguments;
+    while (true) {
+      const Step step = session->step();
+      const auto* decode = std::get_if<Decode>(&step);
+      if (decode == nullptr || decode->filter == nullptr) return;
+      const std::string so_far = spelled(vocabulary, session->context());
+      std::size_t size = std::min(text.size() - 1, so_far.size());
+      while (!so_far.ends_with(text.substr(0, size))) --size;
+      const Token token = static_cast<unsigned char>(text[size]);
+      ASSERT_TRUE(decode->filter->allows(token, 0)) << text.substr(0, size + 1) << "\n" << so_far;
+      session->decoded(token, now += Time{1});
+      note();
+    }
+  }
+  // A call in the template's own form.
+  void make(const ChatCall& wanted) {
+    const TemplateDialect& form = dialect->form();
+    ChatCall numbered = wanted;
+    const std::size_t number = session->calls().size();
+    numbered.id = form.ids == IdForm::nine ? std::format("call{:05}", number + 1)
+                  : form.ids == IdForm::functions
+                      ? std::format("functions.{}:{}", wanted.name, number)
+                      : std::format("call_{}", number + 1);
+    write(written_calls(form.call, {numbered}));
+    fill(wanted);
+  }
+  void end() {
+    const Step step = session->step();
+    ASSERT_TRUE(std::holds_alternative<Decode>(step));
+    session->decoded(dialect->end_of_turn(), now += Time{1});
+    note();
+  }
+  void give(CallKey key, const std::string& result) {
+    session->completed(key, {Outcome::returned, result}, now += Time{1});
+    note();
+  }
+
+  // Bytes, and controls where their spelling stands.
+  [[nodiscard]] std::vector<Token> tokens_of(std::string_view text) const {
+    const ControlSpellings controls(vocabulary);
+    std::vector<Token> out;
+    for (std::size_t i = 0; i < text.size();) {
+      const auto [token, size] = controls.at_front(text.substr(i));
+      out.push_back(size > 0 ? token : static_cast<unsigned char>(text[i]));
+      i += std::max<std::size_t>(size, 1);
+    }
+    return out;
+  }
+  void note() {
+    for (const Event& event : session->take_events()) {
+      if (const auto* text = std::get_if<TextEvent>(&event.what)) {
+        said += text->text;
+      } else if (const auto* emitted = std::get_if<CallEmitted>(&event.what)) {
+        const CallRecord& call = session->calls()[emitted->call];
+        events.push_back(std::format("call {}{}", call.name, call.arguments.dump()));
+      } else if (std::holds_alternative<CallDispatched>(event.what)) {
+        events.emplace_back("run");
+      } else if (std::holds_alternative<Trapped>(event.what)) {
+        events.emplace_back("trap");
+      } else if (const auto* told = std::get_if<InterruptDelivered>(&event.what)) {
+        events.push_back("told " + told->text);
+      } else if (std::holds_alternative<Resumed>(event.what)) {
+        events.emplace_back("resume");
+      } else if (std::holds_alternative<Finished>(event.what)) {
+        events.emplace_back("end");
+      } else if (std::holds_alternative<ContextCut>(event.what)) {
+        ++cuts;
+      }
+    }
+  }
+  [[nodiscard]] std::string written() const {
+    return spelled(vocabulary, session->context().subspan(prompt));
+  }
+
+  FamilyVocabulary vocabulary;
+  std::shared_ptr<const ModelDialect> dialect;
+  std::optional<Session> session;
+  std::size_t prompt = 0;
+  Time now{};
+  std::vector<std::string> events;
+  std::string said;
+  int cuts = 0;
+};
+
+class NativeFamilyTest : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(NativeFamilyTest, ACallAndItsResult) {
+  Conversation chat(GetParam());
+  chat.make(chat.call("sky"));
+  chat.end();
+  EXPECT_TRUE(std::holds_alternative<Wait>(chat.session->step()));
+  chat.give(0, "grey </tool_call>");
+  chat.answer("It is grey.");
+  chat.end();
+  EXPECT_THAT(chat.events, ElementsAre("call look{\"at\":\"sky\"}", "run", "trap", "resume",
+                                       "told grey </tool_call>", "end"));
+  EXPECT_EQ(chat.said, "It is grey.");
+  EXPECT_THAT(chat.written(), HasSubstr("grey"));
+  EXPECT_EQ(chat.cuts, 0) << chat.written();
+}
+
+TEST_P(NativeFamilyTest, SyncWaitsForEachCall) {
+  Conversation chat(GetParam(), {.mode = Mode::sync});
+  chat.make(chat.call("sky"));
+  if (chat.events.empty()) chat.end();  // only the end makes it certain
+  ASSERT_TRUE(std::holds_alternative<Wait>(chat.session->step())) << chat.written();
+  chat.give(0, "grey");
+  if (!std::ranges::contains(chat.events, "told grey")) chat.end();
+  chat.make(chat.call("sea"));
+  if (!std::ranges::contains(chat.events, "call look{\"at\":\"sea\"}")) chat.end();
+  chat.give(1, "green");
+  if (!std::ranges::contains(chat.events, "told green")) chat.end();
+  chat.answer("Grey, green.");
+  chat.end();
+  std::erase_if(chat.events, [](const std::string& e) { return e == "trap" || e == "resume"; });
+  EXPECT_THAT(chat.events,
+              ElementsAre("call look{\"at\":\"sky\"}", "run", "told grey",
+                          "call look{\"at\":\"sea\"}", "run", "told green", "end"));
+  EXPECT_EQ(chat.said, "Grey, green.");
+}
+
+TEST_P(NativeFamilyTest, AnEarlyResultWaitsForTheEndOfALine) {
+  Conversation chat(GetParam());
+  chat.make(chat.call("sky"));
+  // Where only the end makes a call certain nothing can come early.
+  if (chat.events.empty()) return;
+  chat.give(0, "grey");
+  EXPECT_THAT(chat.events, Not(::testing::Contains("told grey")));
+  chat.write("\nI wait.");
+  EXPECT_THAT(chat.events, Not(::testing::Contains("told grey")));
+  chat.write("\n");
+  if (chat.said.empty()) return;  // its text is held back to the turn's end
+  EXPECT_THAT(chat.events,
+              ElementsAre("call look{\"at\":\"sky\"}", "run", "told grey"));
+}
+
+TEST_P(NativeFamilyTest, PeopleInterrupt) {
+  Conversation chat(GetParam());
+  chat.answer("I think");
+  ASSERT_TRUE(chat.session->interrupt("user", "Stop <|im_end|>!", chat.now));
+  chat.note();
+  EXPECT_TRUE(chat.events.empty());
+  chat.write(" so.\n");
+  EXPECT_THAT(chat.events, ElementsAre("told Stop <|im_end|>!"));
+  chat.answer("Yes.");
+  chat.end();
+  EXPECT_EQ(chat.said, "I think so.\nYes.");
+  // And after its end.
+  ASSERT_TRUE(chat.session->interrupt("user", "More!", chat.now));
+  chat.note();
+  chat.answer("No.");
+  chat.end();
+  EXPECT_EQ(chat.session->answer(), "No.");
+}
+
+INSTANTIATE_TEST_SUITE_P(All, NativeFamilyTest, ::testing::ValuesIn(kFamilies),
+                         [](const auto& test) { return test.param; });
+
+}  // namespace
+}  // namespace asynclm
