@@ -7,7 +7,6 @@ install(DIRECTORY include/asynclm TYPE INCLUDE FILES_MATCHING PATTERN "*.h")
 if(TARGET asynclm_program)
   install(TARGETS asynclm_program)
 endif()
-install(FILES models/asynclm.gguf DESTINATION ${CMAKE_INSTALL_DATADIR}/asynclm OPTIONAL)
 install(FILES LICENSE TYPE DOC)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/asynclm)

@@ -28,7 +28,7 @@ endforeach()
 run(ignored ${CMAKE_COMMAND} -G Ninja -S ${SOURCE}/examples -B ${WORK}/build -DCMAKE_PREFIX_PATH=${WORK}/prefix
   -DCMAKE_CXX_COMPILER=${CXX} -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF)
 run(ignored ${CMAKE_COMMAND} --build ${WORK}/build)
-set(model ${WORK}/prefix/share/asynclm/asynclm.gguf)
+set(model ${SOURCE}/tests/data/toy.gguf)
 run(answer ${WORK}/build/first_program ${model})
 if(NOT answer MATCHES "42")
   message(FATAL_ERROR "first_program answered: ${answer}")

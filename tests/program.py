@@ -134,5 +134,5 @@ def main():
     global PROGRAM, SOURCE, MODEL
     PROGRAM = os.path.abspath(sys.argv[1])
     SOURCE = Path(sys.argv[2])
-    MODEL = SOURCE / "models" / "asynclm.gguf"
+    MODEL = SOURCE / "tests" / "data" / "toy.gguf"
     unittest.main(module="__main__", argv=[sys.argv[0], *sys.argv[3:]], verbosity=2)

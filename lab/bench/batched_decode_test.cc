@@ -7,7 +7,7 @@ namespace asynclm::bench {
 namespace {
 
 Result<std::unique_ptr<Engine>> default_model(std::int32_t sequences) {
-  return make_llama_engine({.model_path = ASYNCLM_SOURCE_DIR "/models/asynclm.gguf",
+  return make_llama_engine({.model_path = ASYNCLM_SOURCE_DIR "/tests/data/toy.gguf",
                             .context_tokens = 256,
                             .max_sequences = sequences,
                             .threads = 1});

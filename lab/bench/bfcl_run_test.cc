@@ -131,7 +131,7 @@ TEST(BfclRun, TurnsAddUp) {
 }
 
 TEST(BfclRun, ARealEngineIsKeptToTheSameTokens) {
-  const auto path = ASYNCLM_SOURCE_DIR "/models/asynclm.gguf";
+  const auto path = ASYNCLM_SOURCE_DIR "/tests/data/toy.gguf";
   const auto vocabulary = load_vocabulary(path);
   ASSERT_TRUE(vocabulary) << vocabulary.error().message;
   for (const char* arm : {"sync-stateless", "async+"}) {
@@ -198,7 +198,7 @@ TEST(BfclRun, OnTheWallClockWaitsAreSlept) {
   EXPECT_LT(slept.makespan, from_ms(3000));
 }
 
-constexpr const char* kDefaultModel = ASYNCLM_SOURCE_DIR "/models/asynclm.gguf";
+constexpr const char* kDefaultModel = ASYNCLM_SOURCE_DIR "/tests/data/toy.gguf";
 
 // What the default model was taught.
 BfclSample known_to_default_model() {

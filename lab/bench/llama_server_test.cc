@@ -270,7 +270,7 @@ TEST(LlamaServer, WhatKeepsItFromStartingIsSaid) {
 }
 
 TEST(LlamaServer, AServerThatDiesIsNoticedAndNoneIsLeftBehind) {
-  const char* const path = ASYNCLM_SOURCE_DIR "/models/asynclm.gguf";
+  const char* const path = ASYNCLM_SOURCE_DIR "/tests/data/toy.gguf";
   const auto vocabulary = load_vocabulary(path);
   ASSERT_TRUE(vocabulary) << vocabulary.error().message;
   auto server = LlamaServer::start({.model_path = path, .context_tokens = 512}, **vocabulary);

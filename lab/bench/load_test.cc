@@ -20,7 +20,7 @@ LoadWork work_of(std::size_t tasks) {
 }
 
 Result<LoadResult> run_arm(std::int32_t sequences, ResidencyPolicy policy, Time limit) {
-  auto engine = make_llama_engine({.model_path = ASYNCLM_SOURCE_DIR "/models/asynclm.gguf",
+  auto engine = make_llama_engine({.model_path = ASYNCLM_SOURCE_DIR "/tests/data/toy.gguf",
                                    .context_tokens = 2048,
                                    .max_sequences = sequences,
                                    .threads = 1});

@@ -82,10 +82,7 @@ Result<std::string> find_model(const std::optional<std::string>& given,
   if (variable != nullptr && *variable != '\0') {
     return obtain_model(variable, "ASYNCLM_MODEL", stop_wanted);
   }
-  // With a default model of the store:
-  //   return obtain_model(std::string(kDefaultModelName), "the default model", stop_wanted);
-  return find("the default model", "models/asynclm.gguf", "asynclm.gguf",
-              "name one with --model or ASYNCLM_MODEL");
+  return obtain_model(std::string(kDefaultModelName), "the default model", stop_wanted);
 }
 
 Result<std::string> find_demo_tools() {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <format>
@@ -22,9 +23,11 @@
 #include "cli/pull_display.h"
 #include "cli/stop_signals.h"
 #include "cli/terminal.h"
+#include "dialect/model_dialect.h"
 #include "models/gguf_info.h"
 #include "models/partial_file.h"
 #include "models/store.h"
+#include "session/native_session.h"
 
 namespace asynclm {
 namespace {
@@ -173,7 +176,31 @@ void add_gguf_facts(const GgufInfo& info, Facts& facts) {
   facts.emplace_back("vocabulary", info.vocabulary);
   facts.emplace_back("tokenizer", or_none(info.tokenizer));
   facts.emplace_back("chat template", !info.chat_template.empty());
-  // The dialect that is found in info.chat_template is told here, with an example.
+}
+
+// How the model calls tools. Returns it for people, with an example.
+std::string add_dialect_facts(const std::string& path, Facts& facts) {
+  const auto vocabulary = load_vocabulary(path);
+  if (!vocabulary) return {};
+  if (uses_cml(**vocabulary, DialectChoice::automatic)) {
+    facts.emplace_back("dialect", "cml");
+    return {};
+  }
+  const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+  const auto dialect = ModelDialect::find(**vocabulary, /*generic=*/false, now);
+  if (!dialect) {
+    facts.emplace_back("dialect", Json());
+    return std::format("\nThe dialect: {}\n", dialect.error().message);
+  }
+  const TemplateDialect& form = (*dialect)->form();
+  facts.emplace_back("dialect", form.family);
+  facts.emplace_back("calls constrained", (*dialect)->block().has_value());
+  std::string untrained;
+  for (const std::string& mark : (*dialect)->untrained()) {
+    untrained += (untrained.empty() ? "" : " ") + mark;
+  }
+  if (!untrained.empty()) facts.emplace_back("untrained marks", untrained);
+  return "\n" + to_string(form);
 }
 
 std::string fact_text(const std::string& name, const Json& value) {
@@ -215,7 +242,12 @@ struct ShowCommand {
       *std::ranges::find(facts, "licence", &Facts::value_type::first) = {"licence",
                                                                          or_none(info->licence)};
     }
+    std::string dialect;
+    if (info && !info->chat_template.empty()) {
+      dialect = add_dialect_facts(model->paths.front().string(), facts);
+    }
     print(facts);
+    if (!json) std::cout << printable(dialect, LineBreaks::keep);
     return info ? kExitOk : complain_of("show", info.error());
   }
 

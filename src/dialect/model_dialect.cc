@@ -130,6 +130,8 @@ void ModelDialect::find_tokens(const Vocabulary& vocabulary) {
 void ModelDialect::find_block(const Vocabulary& vocabulary) {
   const CallForm& call = form_.call;
   const TemplatePieces& pieces = call.call;
+  // A fence around a list has no mark that ends a call.
+  if ((call.after_text + call.section_open + call.section_close).contains("```")) return;
   if (call.arguments.kind != ArgumentsForm::Kind::json || call.arguments.sorted) return;
   std::size_t at = 0;
   std::string before;
@@ -186,7 +188,7 @@ dialect::ReaderOptions ModelDialect::reader_options(bool strict) const {
   }
   if (form_.family == "harmony") {
     options.own = Template::recipients;
-  } else if (form_.family == "command-r") {
+  } else if (form_.family == "command-r" && options.own_marks.empty()) {
     options.own = Template::action;
   } else if (options.own_marks.empty() && form_.call.source == CallForm::Source::printed) {
     options.own = Template::no_mark;

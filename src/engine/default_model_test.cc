@@ -20,7 +20,7 @@ constexpr std::size_t kNewTokens = 48;
 class DefaultModel : public ::testing::Test {
  protected:
   void SetUp() override {
-    auto engine = make_llama_engine({.model_path = ASYNCLM_SOURCE_DIR "/models/asynclm.gguf",
+    auto engine = make_llama_engine({.model_path = ASYNCLM_SOURCE_DIR "/tests/data/toy.gguf",
                                      .context_tokens = 1024,
                                      .max_sequences = 3,
                                      .batch_tokens = 512,

@@ -52,7 +52,7 @@ struct Outcomes {
 };
 
 Outcomes run_all(std::int32_t sequences, RuntimeOptions options, const SamplingParams& sampling) {
-  auto engine = make_llama_engine({.model_path = ASYNCLM_SOURCE_DIR "/models/asynclm.gguf",
+  auto engine = make_llama_engine({.model_path = ASYNCLM_SOURCE_DIR "/tests/data/toy.gguf",
                                    .context_tokens = 1024,
                                    .max_sequences = sequences,
                                    .batch_tokens = 256,

@@ -265,7 +265,7 @@ TEST(HostileText, StaysTextInAByteVocabulary) {
 }
 
 TEST(HostileText, StaysTextInTheDefaultModelsVocabulary) {
-  const auto engine = make_llama_engine({.model_path = ASYNCLM_SOURCE_DIR "/models/asynclm.gguf",
+  const auto engine = make_llama_engine({.model_path = ASYNCLM_SOURCE_DIR "/tests/data/toy.gguf",
                                          .context_tokens = 64,
                                          .max_sequences = 1});
   ASSERT_TRUE(engine) << engine.error().message;

@@ -149,7 +149,7 @@ Result<void> NativeSession::write_prompt(std::vector<Message> messages) {
   if (bos != kNoToken && (context.empty() || context.front() != bos)) {
     context.insert(context.begin(), bos);
   }
-  begin_segment(form.reasoning.prompt_opens);
+  begin_turn();
   return {};
 }
 
@@ -164,9 +164,32 @@ void NativeSession::begin_segment(bool reasoning_open) {
       },
       options);
   segment_.clear();
+  acted_ = 0;
   written_.clear();
   segment_position_ = context.size();
   held_ = false;
+}
+
+// A further call may stand in a section, or a list, that the first one has opened: then the turn is
+// read again. Elsewhere an answer begins anew behind a call, in any form.
+void NativeSession::begin_segment_after_call() {
+  calls_end_ = context.size();
+  if (dialect_->form().call.section_close.empty()) return begin_segment(false);
+  begin_segment(turn_reasons_);
+  segment_position_ = turn_position_;
+  for (std::size_t i = turn_position_; i < context.size(); ++i) append_written(context[i], i);
+  reader_->feed(segment_);
+  (void)reader_->take();
+  acted_ = segment_.size();
+}
+
+void NativeSession::append_written(Token token, std::size_t position) {
+  written_.push_back({segment_.size(), position});
+  if (vocabulary.is_control(token)) {
+    segment_ += vocabulary.spelling(token);
+  } else {
+    vocabulary.append_piece(token, segment_);
+  }
 }
 
 void NativeSession::begin_turn() {
@@ -175,7 +198,9 @@ void NativeSession::begin_turn() {
   after_calls_ = false;
   begun_ = false;
   turn_ended_ = false;
-  begin_segment(dialect_->form().reasoning.prompt_opens);
+  turn_position_ = context.size();
+  turn_reasons_ = dialect_->form().reasoning.prompt_opens;
+  begin_segment(turn_reasons_);
 }
 
 void NativeSession::take(Token token, Time now) {
@@ -196,13 +221,8 @@ void NativeSession::take(Token token, Time now) {
 }
 
 void NativeSession::read(Token token, Time now) {
-  written_.push_back({segment_.size(), context.size() - 1});
   const std::size_t begin = segment_.size();
-  if (vocabulary.is_control(token)) {
-    segment_ += vocabulary.spelling(token);
-  } else {
-    vocabulary.append_piece(token, segment_);
-  }
+  append_written(token, context.size() - 1);
   reader_->feed(std::string_view(segment_).substr(begin));
   on_events(now);
 }
@@ -218,10 +238,11 @@ void NativeSession::on_events(Time now) {
     } else if (std::holds_alternative<dialect::CallDropped>(event)) {
       held_ = false;
     } else if (const auto* name = std::get_if<dialect::CallNamed>(&event)) {
-      if (name->in_reasoning || !monitor) continue;
+      if (name->in_reasoning || !monitor || name->offset < acted_) continue;
       return enter_block(name->offset, specs[name->tool], now);
     } else if (auto* read = std::get_if<dialect::CallRead>(&event)) {
       held_ = false;
+      if (read->begin < acted_) continue;
       const std::string code = segment_.substr(read->begin, read->end - read->begin);
       if (!call(read->name, std::move(read->arguments), code, now)) continue;
       after_calls_ = true;
@@ -258,15 +279,21 @@ void NativeSession::enter_block(std::size_t offset, const ToolSpec& tool, Time n
     before.remove_suffix(section.size());
     offset = before.size();
   }
-  std::size_t keep = segment_position_;
+  std::size_t keep = after_calls_ ? calls_end_ : segment_position_;
   std::vector<Token> next;
-  if (!is_blank(before)) {
-    auto token = std::ranges::upper_bound(written_, offset, {}, &Written::begin);
+  if (!after_calls_ && !is_blank(before)) {
+    // The text stays, up to its last word; the template says what stands between it and a call.
+    while (ascii::is_space(before.back())) before.remove_suffix(1);
+    auto token = std::ranges::upper_bound(written_, before.size() - 1, {}, &Written::begin);
     --token;
     keep = token->position;
-    std::string_view rest = before.substr(std::min(token->begin, before.size()));
-    while (!rest.empty() && ascii::is_space(rest.back())) rest.remove_suffix(1);
-    next = vocabulary.encode(rest);
+    const std::size_t end = std::next(token) == written_.end() ? segment_.size()
+                                                               : std::next(token)->begin;
+    if (end == before.size()) {
+      ++keep;
+    } else {
+      next = vocabulary.encode(before.substr(token->begin));
+    }
     next.append_range(template_tokens(dialect_->form().call.after_text));
   }
   next.append_range(template_tokens(after_calls_ ? block.open_next : block.open_first));
@@ -327,7 +354,7 @@ void NativeSession::on_block_closed(Time now) {
     // The model repeats itself: it has nothing else to say.
     cut_context(block_position_, now);
     append_close();
-    begin_segment(false);
+    begin_segment_after_call();
     return on_end(dialect_->end_of_turn(), now);
   }
   after_calls_ = true;
@@ -339,7 +366,7 @@ void NativeSession::on_block_closed(Time now) {
   } else {
     append_close();
   }
-  begin_segment(false);
+  begin_segment_after_call();
   call(name, std::move(arguments), code, now);
 }
 
@@ -419,7 +446,7 @@ void NativeSession::on_choice(Token token) {
   }
   append_close();
   phase_ = Phase::text;
-  begin_segment(false);
+  begin_segment_after_call();
 }
 
 // --- the turn ---------------------------------------------------------------------------------
@@ -572,8 +599,12 @@ void NativeSession::save_dialect(Json& out) const {
   for (const Written& token : written_) written.push_back({token.begin, token.position});
   out["native"] = {{"phase", enum_json(phase_)},
                    {"segment", segment_},
+                   {"acted", acted_},
                    {"written", std::move(written)},
                    {"segment_position", segment_position_},
+                   {"turn_position", turn_position_},
+                   {"turn_reasons", turn_reasons_},
+                   {"calls_end", calls_end_},
                    {"block_position", block_position_},
                    {"block_tokens", block_tokens_},
                    {"close", close_},
@@ -587,17 +618,24 @@ void NativeSession::load_dialect(const Json& saved) {
   const Json& native = saved.at("native");
   phase_ = enumerator(native.at("phase"), Phase::choice);
   require(phase_ == Phase::text || dialect_->block(), "its dialect has no such calls");
-  begin_segment(dialect_->form().reasoning.prompt_opens && turn_calls_.empty());
+  native.at("turn_reasons").get_to(turn_reasons_);
+  native.at("turn_position").get_to(turn_position_);
+  native.at("segment_position").get_to(segment_position_);
+  const std::size_t position = segment_position_;
+  begin_segment(turn_reasons_ && position == turn_position_);
+  segment_position_ = position;
   native.at("segment").get_to(segment_);
+  native.at("acted").get_to(acted_);
   for (const Json& token : native.at("written")) {
     written_.push_back({token.at(0).get<std::size_t>(), token.at(1).get<std::size_t>()});
     require(written_.back().begin <= segment_.size() && written_.back().position < context.size(),
             "a token that it has read is none");
   }
   require(segment_.empty() == written_.empty(), "what it has read is of no token");
-  native.at("segment_position").get_to(segment_position_);
   native.at("block_position").get_to(block_position_);
-  require(segment_position_ <= context.size() && block_position_ <= context.size(),
+  native.at("calls_end").get_to(calls_end_);
+  require(std::max({segment_position_, block_position_, turn_position_, calls_end_}) <=
+              context.size(),
           "a call begins behind its end");
   native.at("block_tokens").get_to(block_tokens_);
   native.at("close").get_to(close_);

@@ -73,6 +73,8 @@ class NativeSession final : public Session::Impl {
       : Impl(vocab, c), dialect_(std::move(dialect)) {}
 
   void begin_segment(bool reasoning_open);
+  void begin_segment_after_call();
+  void append_written(Token token, std::size_t position);
   void read(Token token, Time now);
   void on_events(Time now);
   void on_native_text(std::string_view bytes, Time now);
@@ -104,6 +106,7 @@ class NativeSession final : public Session::Impl {
   std::string segment_;
   std::vector<Written> written_;
   std::size_t segment_position_ = 0;  // of its first token in the context
+  std::size_t acted_ = 0;             // bytes of it whose calls were acted on
   bool held_ = false;                 // its end may be a call
 
   std::size_t block_position_ = 0;  // of the open block's first token in the context
@@ -111,6 +114,9 @@ class NativeSession final : public Session::Impl {
   std::string close_;  // what the template writes behind the call just written, not yet appended
 
   // Of the assistant's turn.
+  std::size_t turn_position_ = 0;  // of its first token in the context
+  bool turn_reasons_ = false;      // the prompt ended in the reasoning
+  std::size_t calls_end_ = 0;      // where the last call ends in the context
   std::vector<CallKey> turn_calls_;  // that no result has followed
   bool after_calls_ = false;         // nothing but white space stands behind the last call
   bool begun_ = false;               // text stands in it, behind the last call

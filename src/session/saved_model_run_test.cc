@@ -29,7 +29,7 @@ struct SavedPoint {
 class SavedModelRun : public ::testing::Test {
  protected:
   void SetUp() override {
-    auto engine = make_llama_engine({.model_path = ASYNCLM_SOURCE_DIR "/models/asynclm.gguf",
+    auto engine = make_llama_engine({.model_path = ASYNCLM_SOURCE_DIR "/tests/data/toy.gguf",
                                      .context_tokens = 1024,
                                      .max_sequences = 1,
                                      .threads = 1});
