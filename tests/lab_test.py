@@ -32,7 +32,7 @@ class Eval(ModelTest):
     def test_the_shipped_models_know_what_they_were_made_for(self):
         for name, level in (("asynclm", 4), ("asynclm-nano", 2), ("asynclm-nano-cheat-sheet", 6)):
             with self.subTest(name):
-                result = run("eval", "--model", program.SOURCE / ("models" if name == "asynclm" else "lab/models") / f"{name}.gguf", "--level", level, "--tasks", "8", "--mode", "async",
+                result = run("eval", "--model", program.MODEL if name == "asynclm" else program.SOURCE / "lab" / "models" / f"{name}.gguf", "--level", level, "--tasks", "8", "--mode", "async",
                              "--ctx", "4096", "--max-tokens", "400", "--threads", "1", "--json")
                 self.assertEqual(result.returncode, 0, result)
                 score = json.loads(result.stdout)["modes"]["async"]

@@ -29,6 +29,8 @@ FAR = 600  # seconds; nothing here takes so long unless it hangs
 def environment(**changes):
     env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "ASYNCLM_MODEL")}
     env["TERM"] = "xterm-256color"
+    # The default model is a download of a gigabyte; what a model says matters in few tests.
+    env["ASYNCLM_MODEL"] = str(MODEL)
     for key, value in changes.items():
         env[key] = value
     return env

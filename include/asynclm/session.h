@@ -148,8 +148,8 @@ struct Finished {       // the turn
 };
 struct Event {
   Time time;
-  std::variant<TextEvent, ReasoningEvent, ContextCut, CallEmitted, CallDispatched, CallCancelled, CallCompleted,
-               InterruptDelivered, Trapped, Resumed, TurnStarted, Finished>
+  std::variant<TextEvent, ReasoningEvent, ContextCut, CallEmitted, CallDispatched, CallCancelled,
+               CallCompleted, InterruptDelivered, Trapped, Resumed, TurnStarted, Finished>
       what;
 };
 
@@ -171,12 +171,10 @@ class Session {
   // jump_forward share, `dialect` what all sessions of the model share; null: its own. Errors:
   // unsupported (the model has neither markers nor a chat template that can be used),
   // invalid_argument, limit_exceeded (the prompt does not fit).
-  [[nodiscard]] static Result<Session> create(const Vocabulary& vocabulary,
-                                              std::vector<ToolSpec> tools,
-                                              std::vector<Message> messages,
-                                              const SessionConfig& config,
-                                              std::shared_ptr<CallGrammar> grammar = nullptr,
-                                              std::shared_ptr<const ModelDialect> dialect = nullptr);
+  [[nodiscard]] static Result<Session> create(
+      const Vocabulary& vocabulary, std::vector<ToolSpec> tools, std::vector<Message> messages,
+      const SessionConfig& config, std::shared_ptr<CallGrammar> grammar = nullptr,
+      std::shared_ptr<const ModelDialect> dialect = nullptr);
   // A session as save() gave it: it goes on with the same tokens, and its next Decode step appends
   // the whole context. Calls that ran are still open (dispatched, without an outcome): the owner
   // runs them again, or completes them. invalid_argument: not a saved session, or one with other

@@ -94,8 +94,8 @@ Result<std::vector<Sample>> read_samples(const std::string& path) {
         sample.tools.push_back(tool_of(function, sample));
       }
       for (const Json& message : json.at("messages")) {
-        sample.messages.push_back({message.at("role").get<std::string>(),
-                                   message.at("content").get<std::string>()});
+        sample.messages.push_back(
+            {message.at("role").get<std::string>(), message.at("content").get<std::string>()});
       }
       for (const Json& call : json.at("calls")) sample.calls.push_back(wanted(call));
       out.push_back(std::move(sample));
@@ -246,15 +246,21 @@ Result<Session> RequestsCommand::run_sample(const Sample& sample, Mode mode) {
     const Decode& decode = std::get<Decode>(step);
     const auto length = static_cast<std::size_t>(engine->length(sequence));
     std::span<const Token> append = session->context().subspan(length);
-    DecodeItem item{.sequence = sequence, .append = append, .banned = decode.banned,
-                    .filter = decode.filter, .draft = decode.draft};
+    DecodeItem item{.sequence = sequence,
+                    .append = append,
+                    .banned = decode.banned,
+                    .filter = decode.filter,
+                    .draft = decode.draft};
     if (append.size() + decode.draft.size() > batch) {
-      item = {.sequence = sequence, .append = append.first(std::min(batch, append.size())),
-              .sample = false, .banned = {}};
+      item = {.sequence = sequence,
+              .append = append.first(std::min(batch, append.size())),
+              .sample = false,
+              .banned = {}};
       if (item.append.size() == append.size()) item.append = append.first(append.size() - 1);
     }
     sampled.assign(1 + item.draft.size(), kNoToken);
-    if (auto done = engine->decode({&item, 1}, sampled); !done) return std::unexpected(done.error());
+    if (auto done = engine->decode({&item, 1}, sampled); !done)
+      return std::unexpected(done.error());
     if (!item.sample) continue;
     std::erase(sampled, kNoToken);
     session->decoded(sampled, now);
@@ -277,9 +283,9 @@ int RequestsCommand::run() {
   const Vocabulary& vocabulary = engine->vocabulary();
   trie = std::make_shared<const TokenTrie>(vocabulary);
   if (!uses_cml(vocabulary, *parse_dialect(dialect))) {
-    auto found = ModelDialect::find(vocabulary, dialect == "generic",
-                                    std::chrono::floor<std::chrono::seconds>(
-                                        std::chrono::system_clock::now()));
+    auto found = ModelDialect::find(
+        vocabulary, dialect == "generic",
+        std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()));
     if (!found) return failed(found.error());
     spoken = std::move(*found);
   }
@@ -301,7 +307,8 @@ int RequestsCommand::run() {
       for (std::size_t i = begin; i < end; ++i) {
         const Sample& sample = (*samples)[i];
         const auto session = run_sample(sample, *parse_mode(mode));
-        if (!session) return failed({session.error().code, sample.id + ": " + session.error().message});
+        if (!session)
+          return failed({session.error().code, sample.id + ": " + session.error().message});
         const bool good = all_right(session->calls(), sample.calls);
         right += good ? 1 : 0;
         Json calls = Json::array();
@@ -311,17 +318,19 @@ int RequestsCommand::run() {
                            {"arguments", call.arguments},
                            {"rejected", call.rejected}});
         }
-        const Json line{{"id", sample.id},       {"category", sample.category},
-                        {"mode", mode},          {"right", good},
-                        {"calls", calls},        {"answer", session->answer()},
+        const Json line{{"id", sample.id},
+                        {"category", sample.category},
+                        {"mode", mode},
+                        {"right", good},
+                        {"calls", calls},
+                        {"answer", session->answer()},
                         {"finish", to_string(std::get<Done>(session->step()).reason)}};
         if (log.is_open()) log << line.dump() << std::endl;
         if (show && !good) std::cout << line.dump() << '\n';
       }
       const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begun;
-      std::cout << std::format("{:<24}{:>15}{:>7}{:>7}{:>8.1f}\n",
-                               file.substr(file.rfind('/') + 1), mode, end - begin, right,
-                               took.count())
+      std::cout << std::format("{:<24}{:>15}{:>7}{:>7}{:>8.1f}\n", file.substr(file.rfind('/') + 1),
+                               mode, end - begin, right, took.count())
                 << std::flush;
     }
   }

@@ -35,7 +35,7 @@ for f in parallel:parallel_400_mixed v3_multi_step_parallel:multi_step_parallel_
 done
 python3 lab/docs/accuracy.py NAME=level1.json … > lab/docs/accuracy.md
 ```
-`MODEL` is one of these: *default* is `tests/data/toy.gguf` (version 13), *nano* is `lab/models/asynclm-nano.gguf`, which was trained on levels 1 to 5 only, *cheat-sheet* is `lab/models/asynclm-nano-cheat-sheet.gguf`, trained on level 6 only, and *default 12* is the default model's version before (`models/asynclm.gguf` of c3f793c). `DATA` holds recorded calls of the Berkeley Function Calling Leaderboard as JSON lines (`lab/oracle/recordings.h`).
+`MODEL` is one of these: *default* is `tests/data/toy.gguf` (version 13), *nano* is `lab/models/asynclm-nano.gguf`, which was trained on levels 1 to 5 only, *cheat-sheet* is `lab/models/asynclm-nano-cheat-sheet.gguf`, trained on level 6 only, and *default 12* is the default model's version before (of c3f793c). `DATA` holds recorded calls of the Berkeley Function Calling Leaderboard as JSON lines (`lab/oracle/recordings.h`).
 
 The real engine decodes, greedily; tools take virtual time, so the same command prints the same.
 

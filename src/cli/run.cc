@@ -38,6 +38,7 @@ struct RunCommand {
  private:
   [[nodiscard]] Result<void> prepare();
   [[nodiscard]] Result<std::unique_ptr<Runtime>> make_runtime();
+  [[nodiscard]] Result<void> compute_prompt(Runtime& runtime);
   [[nodiscard]] Result<ComparedRun> run_mode(Runtime& runtime, Mode mode);
   void print_runs(const std::vector<ComparedRun>& runs) const;
 
@@ -146,6 +147,22 @@ Result<ComparedRun> RunCommand::run_mode(Runtime& runtime, Mode run_mode) {
   return ComparedRun{run_mode, std::move(*report)};
 }
 
+// The runtime keeps the computed beginning of prompts that come twice. Here it does so before the
+// first run, so that all modes begin alike.
+Result<void> RunCommand::compute_prompt(Runtime& runtime) {
+  constexpr int kTwice = 2;
+  if (!json) std::cerr << "asynclm run: computing the prompt, so that all modes begin alike\n";
+  for (int time = 0; time < kTwice && !signals_->stop_wanted(); ++time) {
+    RunRequest request = options.request(Mode::sync, runtime.engine_info());
+    request.messages = {{"user", task_}};
+    request.config.max_generated = 1;
+    auto report = drive(runtime, std::move(request), {}, {},
+                        [this] { return signals_->stop_wanted() || !std::cout; });
+    if (!report) return std::unexpected(std::move(report.error()));
+  }
+  return {};
+}
+
 void RunCommand::print_runs(const std::vector<ComparedRun>& runs) const {
   if (json) {
     if (!compare) {
@@ -202,6 +219,9 @@ int RunCommand::run() {
 
   if (!json) presenter_ = make_presenter();
   std::vector<ComparedRun> runs;
+  if (compare) {
+    if (auto done = compute_prompt(**runtime); !done) return complain(done.error(), kExitUsage);
+  }
   for (const Mode each : modes) {
     if (signals_->stop_wanted()) break;
     Result<ComparedRun> one = run_mode(**runtime, each);

@@ -10,9 +10,8 @@ namespace asynclm {
 namespace {
 
 constexpr std::array<std::string_view, 12> kKindNames = {
-    "text",      "emitted", "dispatched", "cancelled", "completed",
-    "interrupt", "trapped", "resumed",    "turn",      "finished",
-    "reasoning", "cut"};
+    "text",    "emitted", "dispatched", "cancelled", "completed", "interrupt",
+    "trapped", "resumed", "turn",       "finished",  "reasoning", "cut"};
 
 template <class... F>
 struct Overloaded : F... {

@@ -21,8 +21,8 @@ enum class RunEventKind : std::uint8_t {
   interrupt,   // call or none, id, text, position
   trapped,
   resumed,
-  turn,      // a further one began
-  finished,  // the turn: reason
+  turn,       // a further one began
+  finished,   // the turn: reason
   reasoning,  // text
   cut,        // position: what stood from there on was taken back
 };

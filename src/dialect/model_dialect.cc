@@ -175,15 +175,15 @@ void ModelDialect::find_block(const Vocabulary& vocabulary) {
 
 dialect::ReaderOptions ModelDialect::reader_options(bool strict) const {
   using Template = dialect::ReaderOptions::Template;
-  dialect::ReaderOptions options{.reasoning_open = form_.reasoning.prompt_opens, .habits = !strict,
-                                 .own_marks = {}};
+  dialect::ReaderOptions options{
+      .reasoning_open = form_.reasoning.prompt_opens, .habits = !strict, .own_marks = {}};
   std::string text = form_.call.section_open;
   for (const TemplatePiece& piece : form_.call.call) {
     if (piece.kind == Kind::literal) text += piece.text;
   }
   for (const dialect::Mark& mark : dialect::all_marks()) {
-    const bool opens = mark.role == dialect::MarkRole::block_open ||
-                       mark.role == dialect::MarkRole::call_open;
+    const bool opens =
+        mark.role == dialect::MarkRole::block_open || mark.role == dialect::MarkRole::call_open;
     if (opens && text.contains(mark.text)) options.own_marks.emplace_back(mark.text);
   }
   if (form_.family == "harmony") {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How one model calls tools: what its chat template says, made ready for sessions. Immutable; shared
-// by all sessions of the model.
+// How one model calls tools: what its chat template says, made ready for sessions. Immutable;
+// shared by all sessions of the model.
 #pragma once
 
 #include <chrono>

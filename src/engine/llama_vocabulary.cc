@@ -11,7 +11,7 @@
 #include <llama.h>
 
 #include "engine/llama_library.h"
-#include "engine/untrained_tokens.h"
+#include "engine/llama_untrained_tokens.h"
 
 namespace asynclm {
 namespace {
@@ -68,8 +68,8 @@ Result<std::unique_ptr<Vocabulary>> load_vocabulary(const std::string& model_pat
   return std::move(*vocabulary);
 }
 
-Result<std::unique_ptr<LlamaVocabulary>> LlamaVocabulary::create(
-    std::shared_ptr<llama_model> model, const std::string& path) {
+Result<std::unique_ptr<LlamaVocabulary>> LlamaVocabulary::create(std::shared_ptr<llama_model> model,
+                                                                 const std::string& path) {
   const llama_vocab* const vocab = llama_model_get_vocab(model.get());
   if (llama_vocab_type(vocab) == LLAMA_VOCAB_TYPE_NONE) {
     return fail(ErrorCode::unsupported, "the model has no vocabulary");

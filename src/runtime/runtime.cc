@@ -121,9 +121,9 @@ struct Runtime::Impl {
   std::thread thread;
 };
 
-Result<std::shared_ptr<CallGrammar>> Runtime::Impl::grammar(
-    const SessionConfig& config, const std::vector<ToolSpec>& tool_list,
-    const ModelDialect* dialect) {
+Result<std::shared_ptr<CallGrammar>> Runtime::Impl::grammar(const SessionConfig& config,
+                                                            const std::vector<ToolSpec>& tool_list,
+                                                            const ModelDialect* dialect) {
   if (!config.constrained) return std::shared_ptr<CallGrammar>();
   const auto options =
       dialect != nullptr

@@ -50,9 +50,8 @@ Result<std::unique_ptr<Session::Impl>> CmlSession::make(const Vocabulary& vocabu
   std::unique_ptr<CmlSession> session(new CmlSession(vocabulary, *markers, config));
   auto ready = session->add_tools(specs);
   if (ready) {
-    ready = session->constrain(
-        std::move(grammar), {.canonical_order = config.jump_forward,
-                             .async_plus = config.mode == Mode::async_plus});
+    ready = session->constrain(std::move(grammar), {.canonical_order = config.jump_forward,
+                                                    .async_plus = config.mode == Mode::async_plus});
   }
   if (!ready) return std::unexpected(ready.error());
   return session;
@@ -197,7 +196,8 @@ void CmlSession::on_trap(Time now) {
     append_marker(Marker::end);
   }
   emit(now, Trapped{});
-  if (async_plus() && !parser_.id().empty()) return wait_for_named(words(parser_.id()), parser_.code(), now);
+  if (async_plus() && !parser_.id().empty())
+    return wait_for_named(words(parser_.id()), parser_.code(), now);
   wait_for_calls(now);
 }
 

@@ -24,8 +24,7 @@ Result<std::shared_ptr<CallGrammar>> CallGrammar::create(const Vocabulary& vocab
                                                          std::shared_ptr<const TokenTrie> trie,
                                                          const std::vector<ToolSpec>& tools,
                                                          const GrammarOptions& options) {
-  const auto markers =
-      options.json ? Result<Markers>(Markers::none()) : Markers::find(vocabulary);
+  const auto markers = options.json ? Result<Markers>(Markers::none()) : Markers::find(vocabulary);
   if (!markers) return std::unexpected(markers.error());
   auto grammar = Grammar::compile(tools, options);
   if (!grammar) return std::unexpected(grammar.error());
@@ -106,7 +105,8 @@ bool Monitor::id_is_taken() const {
 
 // Bytes that the id of a call may still have; where there is no id, more than a token has.
 std::size_t Monitor::id_room() const {
-  const bool in_id = open_ == Marker::call && part_ == 0 && shared_->has_markers_ && id_bytes(written_) == written_.size();
+  const bool in_id = open_ == Marker::call && part_ == 0 && shared_->has_markers_ &&
+                     id_bytes(written_) == written_.size();
   return in_id ? kMaxIdentifier - std::min(kMaxIdentifier, written_.size()) : std::string::npos;
 }
 

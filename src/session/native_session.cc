@@ -104,8 +104,7 @@ Result<std::unique_ptr<Session::Impl>> NativeSession::make(
     if (!found) return std::unexpected(found.error());
     dialect = std::move(*found);
   }
-  std::unique_ptr<NativeSession> session(
-      new NativeSession(vocabulary, config, std::move(dialect)));
+  std::unique_ptr<NativeSession> session(new NativeSession(vocabulary, config, std::move(dialect)));
   auto ready = session->add_tools(specs);
   const auto options = native_grammar(*session->dialect_, config);
   if (ready && options) ready = session->constrain(std::move(grammar), *options);
@@ -194,10 +193,9 @@ void NativeSession::append_written(Token token, std::size_t position) {
 
 void NativeSession::begin_turn() {
   phase_ = Phase::text;
-  turn_calls_.clear();
-  after_calls_ = false;
+  turn_ = {};
+  told_.clear();
   begun_ = false;
-  turn_ended_ = false;
   turn_position_ = context.size();
   turn_reasons_ = dialect_->form().reasoning.prompt_opens;
   begin_segment(turn_reasons_);
@@ -245,7 +243,7 @@ void NativeSession::on_events(Time now) {
       if (read->begin < acted_) continue;
       const std::string code = segment_.substr(read->begin, read->end - read->begin);
       if (!call(read->name, std::move(read->arguments), code, now)) continue;
-      after_calls_ = true;
+      turn_.after_calls = true;
       begun_ = false;
     } else if (std::holds_alternative<dialect::CallRefused>(event)) {
       held_ = false;
@@ -261,7 +259,7 @@ void NativeSession::on_native_text(std::string_view bytes, Time now) {
   while (!bytes.empty() && ascii::is_space(bytes.front())) bytes.remove_prefix(1);
   if (bytes.empty()) return;
   begun_ = true;
-  after_calls_ = false;
+  turn_.after_calls = false;
   if (!answer.empty() && answer.back() != '\n') on_text("\n", now);
   on_text(bytes, now);
 }
@@ -279,16 +277,16 @@ void NativeSession::enter_block(std::size_t offset, const ToolSpec& tool, Time n
     before.remove_suffix(section.size());
     offset = before.size();
   }
-  std::size_t keep = after_calls_ ? calls_end_ : segment_position_;
+  std::size_t keep = turn_.after_calls ? calls_end_ : segment_position_;
   std::vector<Token> next;
-  if (!after_calls_ && !is_blank(before)) {
+  if (!turn_.after_calls && !is_blank(before)) {
     // The text stays, up to its last word; the template says what stands between it and a call.
     while (ascii::is_space(before.back())) before.remove_suffix(1);
     auto token = std::ranges::upper_bound(written_, before.size() - 1, {}, &Written::begin);
     --token;
     keep = token->position;
-    const std::size_t end = std::next(token) == written_.end() ? segment_.size()
-                                                               : std::next(token)->begin;
+    const std::size_t end =
+        std::next(token) == written_.end() ? segment_.size() : std::next(token)->begin;
     if (end == before.size()) {
       ++keep;
     } else {
@@ -296,7 +294,7 @@ void NativeSession::enter_block(std::size_t offset, const ToolSpec& tool, Time n
     }
     next.append_range(template_tokens(dialect_->form().call.after_text));
   }
-  next.append_range(template_tokens(after_calls_ ? block.open_next : block.open_first));
+  next.append_range(template_tokens(turn_.after_calls ? block.open_next : block.open_first));
   const std::size_t opened = next.size();
   monitor->open(Marker::call);
   next.append_range(
@@ -357,10 +355,10 @@ void NativeSession::on_block_closed(Time now) {
     begin_segment_after_call();
     return on_end(dialect_->end_of_turn(), now);
   }
-  after_calls_ = true;
+  turn_.after_calls = true;
   close_ = filled(block.close, {.name = name,
                                 .id = next_id(name),
-                                .index = dialect_->form().call.first_index + turn_calls_.size()});
+                                .index = dialect_->form().call.first_index + turn_.calls.size()});
   if (block.lines) {
     phase_ = Phase::choice;
   } else {
@@ -381,9 +379,8 @@ void NativeSession::drop_block(Time now) {
   cut_context(block_position_, now);
   begin_segment(false);
   emit(now, CallEmitted{key});
-  reject_anonymous(key,
-                   std::format("malformed call: longer than {} tokens", config.max_call_tokens),
-                   now);
+  reject_anonymous(
+      key, std::format("malformed call: longer than {} tokens", config.max_call_tokens), now);
   on_end(dialect_->end_of_turn(), now);
 }
 
@@ -414,7 +411,7 @@ bool NativeSession::call(std::string_view name, Json arguments, std::string code
   record.code = std::move(code);
   record.id = id;
   used_ids.insert(std::move(id));
-  turn_calls_.push_back(key);
+  turn_.calls.push_back(key);
   emit(now, CallEmitted{key});
   idle_traps = 0;
   if (static_cast<std::int32_t>(calls.size()) > config.max_calls) {
@@ -422,12 +419,13 @@ bool NativeSession::call(std::string_view name, Json arguments, std::string code
     reject(key, std::format("no more than {} calls are allowed", config.max_calls), now);
     return true;
   }
-  on_call(key, {.name = std::string(name), .positional = {}, .named = std::move(arguments)}, {}, now);
+  on_call(key, {.name = std::string(name), .positional = {}, .named = std::move(arguments)}, {},
+          now);
   return true;
 }
 
-// The model's token says whether a call stands in the next line (CallBlock::lines). It is not taken:
-// the call goes on from the line's beginning, or the block is closed.
+// The model's token says whether a call stands in the next line (CallBlock::lines). It is not
+// taken: the call goes on from the line's beginning, or the block is closed.
 void NativeSession::on_choice(Token token) {
   std::string piece;
   vocabulary.append_piece(token, piece);
@@ -465,7 +463,7 @@ void NativeSession::on_end(Token token, Time now) {
   if (state == State::done) return;
   if (token != kNoToken) {
     context.push_back(token);
-    turn_ended_ = true;
+    turn_.ended = true;
   }
   if (state != State::generating) return;  // sync: a call that the end made certain
   if (open_named == 0 && !queue_wakes()) return end_turn(now);
@@ -505,32 +503,34 @@ Result<std::vector<Token>> NativeSession::result_tokens(std::span<const PendingI
   if (opens_answer && dialect_->needs_advice()) advise(form, dialect_->controls(), vocabulary);
   std::vector<CallKey> keys;
   for (const PendingInterrupt& result : results) keys.push_back(*result.call);
-  // Results that stand in the calls' order need no word that says which is which.
-  const bool says_which = form.result.by_position && keys != turn_calls_;
+  // Results that stand in the calls' order need no word that says which is which, for models that
+  // were taught so.
+  const bool by_order = keys == turn_.calls && (keys.size() == 1 || !dialect_->needs_advice());
+  const bool says_which = form.result.by_position && !by_order;
   std::vector<TemplateResult> told;
   for (const PendingInterrupt& result : results) {
     const CallRecord& call = calls[*result.call];
     std::string content = result.text;
     if (says_which) content = std::format("{}: {}", call_label(call), content);
-    const auto place = std::ranges::find(turn_calls_, *result.call);
+    const auto place = std::ranges::find(turn_.calls, *result.call);
     if (&result == &results.back()) content += still_running(keys);
     told.push_back({.call = {.id = call.id, .name = call.name, .arguments = call.arguments},
-                    .index = static_cast<std::size_t>(place - turn_calls_.begin()),
+                    .index = static_cast<std::size_t>(place - turn_.calls.begin()),
                     .content = std::move(content),
                     .failed = call.outcome != Outcome::returned});
   }
   std::vector<Token> out;
-  const bool after_calls = after_calls_ && !turn_calls_.empty();
-  if (after_calls && !turn_ended_) out = template_tokens(form.call.section_close);
+  const bool after_calls = turn_.after_calls && !turn_.calls.empty();
+  if (after_calls && !turn_.ended) out = template_tokens(form.call.section_close);
   const auto spans = result_turn(form, vocabulary, dialect_->controls(), told,
                                  after_calls ? ResultPlace::after_calls : ResultPlace::after_text,
-                                 turn_ended_ ? TurnState::ended : TurnState::open);
+                                 turn_.ended ? TurnState::ended : TurnState::open);
   if (auto ok = append_joined(vocabulary, spans, out); !ok) return std::unexpected(ok.error());
   return out;
 }
 
-Result<std::vector<Token>> NativeSession::message_tokens(
-    std::span<const PendingInterrupt> messages, TurnState turn) const {
+Result<std::vector<Token>> NativeSession::message_tokens(std::span<const PendingInterrupt> messages,
+                                                         TurnState turn) const {
   std::vector<ChatMessage> chat;
   for (const PendingInterrupt& message : messages) {
     ChatMessage next = message_of(message.id, message.text);
@@ -556,13 +556,24 @@ Result<void> NativeSession::tell(std::vector<PendingInterrupt> interrupts, Time 
       return other.call.has_value() != results;
     });
     const std::span<PendingInterrupt> group(first, last);
-    auto tokens = results
-                      ? result_tokens(group, /*opens_answer=*/true)
-                      : message_tokens(group, turn_ended_ ? TurnState::ended : TurnState::open);
+    first = last;
+    std::vector<PendingInterrupt> told;
+    if (results && !told_.empty() && context.size() == turn_position_) {
+      cut_context(told_position_, now);
+      turn_ = told_turn_;
+      told = std::move(told_);
+    }
+    const std::size_t position = context.size();
+    const Turn before = turn_;
+    if (results) told.insert(told.end(), group.begin(), group.end());
+    auto tokens = results ? result_tokens(told, /*opens_answer=*/true)
+                          : message_tokens(group, turn_.ended ? TurnState::ended : TurnState::open);
     if (!tokens) return std::unexpected(tokens.error());
     if (auto done = append_told(*tokens, group, now); !done) return done;
     begin_turn();
-    first = last;
+    told_ = std::move(told);
+    told_turn_ = before;
+    told_position_ = position;
   }
   return {};
 }
@@ -580,7 +591,7 @@ Result<Session::Impl::NewTurn> NativeSession::new_turn() const {
     if (!tokens) return std::unexpected(tokens.error());
     turn.tokens.append_range(*tokens);
   }
-  const bool ended = turn_ended_ || !results.empty();
+  const bool ended = turn_.ended || !results.empty();
   const auto tokens = message_tokens(messages, ended ? TurnState::ended : TurnState::open);
   if (!tokens) return std::unexpected(tokens.error());
   // Results stand before messages, whatever came first.
@@ -608,10 +619,10 @@ void NativeSession::save_dialect(Json& out) const {
                    {"block_position", block_position_},
                    {"block_tokens", block_tokens_},
                    {"close", close_},
-                   {"turn_calls", turn_calls_},
-                   {"after_calls", after_calls_},
+                   {"turn_calls", turn_.calls},
+                   {"after_calls", turn_.after_calls},
                    {"begun", begun_},
-                   {"turn_ended", turn_ended_}};
+                   {"turn_ended", turn_.ended}};
 }
 
 void NativeSession::load_dialect(const Json& saved) {
@@ -634,16 +645,16 @@ void NativeSession::load_dialect(const Json& saved) {
   require(segment_.empty() == written_.empty(), "what it has read is of no token");
   native.at("block_position").get_to(block_position_);
   native.at("calls_end").get_to(calls_end_);
-  require(std::max({segment_position_, block_position_, turn_position_, calls_end_}) <=
-              context.size(),
-          "a call begins behind its end");
+  require(
+      std::max({segment_position_, block_position_, turn_position_, calls_end_}) <= context.size(),
+      "a call begins behind its end");
   native.at("block_tokens").get_to(block_tokens_);
   native.at("close").get_to(close_);
-  native.at("turn_calls").get_to(turn_calls_);
-  for (const CallKey key : turn_calls_) require(key < calls.size(), "a call of its turn is none");
-  native.at("after_calls").get_to(after_calls_);
+  native.at("turn_calls").get_to(turn_.calls);
+  for (const CallKey key : turn_.calls) require(key < calls.size(), "a call of its turn is none");
+  native.at("after_calls").get_to(turn_.after_calls);
   native.at("begun").get_to(begun_);
-  native.at("turn_ended").get_to(turn_ended_);
+  native.at("turn_ended").get_to(turn_.ended);
   // What is certain of it was acted on before it was saved.
   reader_->feed(segment_);
   for (const dialect::ReaderEvent& event : reader_->take()) {

@@ -45,7 +45,7 @@ class NativeSession final : public Session::Impl {
   void take(Token token, Time now) override;
   [[nodiscard]] std::span<const Token> banned() const override { return dialect_->banned(); }
   [[nodiscard]] bool in_critical_section() const override {
-    return phase_ != Phase::text || held_ || (after_calls_ && !turn_ended_);
+    return phase_ != Phase::text || held_ || (turn_.after_calls && !turn_.ended);
   }
   [[nodiscard]] std::int32_t block_room() const override {
     return config.max_call_tokens - block_tokens_;
@@ -93,8 +93,8 @@ class NativeSession final : public Session::Impl {
   void append_template(std::string_view text);
   void append_close();
   [[nodiscard]] std::string still_running(std::span<const CallKey> told) const;
-  [[nodiscard]] Result<std::vector<Token>> result_tokens(
-      std::span<const PendingInterrupt> results, bool opens_answer) const;
+  [[nodiscard]] Result<std::vector<Token>> result_tokens(std::span<const PendingInterrupt> results,
+                                                         bool opens_answer) const;
   [[nodiscard]] Result<std::vector<Token>> message_tokens(
       std::span<const PendingInterrupt> messages, TurnState turn) const;
 
@@ -113,14 +113,23 @@ class NativeSession final : public Session::Impl {
   std::int32_t block_tokens_ = 0;
   std::string close_;  // what the template writes behind the call just written, not yet appended
 
-  // Of the assistant's turn.
+  // The assistant's turn.
+  struct Turn {
+    std::vector<CallKey> calls;  // that no result has followed
+    bool after_calls = false;    // nothing but white space stands behind the last call
+    bool ended = false;          // by its token
+  };
+  Turn turn_;
   std::size_t turn_position_ = 0;  // of its first token in the context
   bool turn_reasons_ = false;      // the prompt ended in the reasoning
   std::size_t calls_end_ = 0;      // where the last call ends in the context
-  std::vector<CallKey> turn_calls_;  // that no result has followed
-  bool after_calls_ = false;         // nothing but white space stands behind the last call
-  bool begun_ = false;               // text stands in it, behind the last call
-  bool turn_ended_ = false;          // by its token
+  bool begun_ = false;             // text stands in it, behind the last call
+
+  // Results that the model was told last, and what stood before them: while it has written nothing
+  // since, further ones join them.
+  std::vector<PendingInterrupt> told_;
+  Turn told_turn_;
+  std::size_t told_position_ = 0;
 };
 
 }  // namespace asynclm

@@ -27,10 +27,10 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 const std::vector<std::string> kFamilies = {
-    "hermes",   "qwen3",    "qwen3_coder",  "qwen35",        "llama3",    "pythonic",
-    "mistral_list", "mistral_args", "gemma3", "gemma2",      "functiongemma", "smollm2",
-    "smollm3",  "granite4", "phi4_mini",    "deepseek",      "command_r", "harmony",
-    "kimi_k2",  "glm"};
+    "hermes",        "qwen3",        "qwen3_coder",  "qwen35",   "llama3",
+    "pythonic",      "mistral_list", "mistral_args", "gemma3",   "gemma2",
+    "functiongemma", "smollm2",      "smollm3",      "granite4", "phi4_mini",
+    "deepseek",      "command_r",    "harmony",      "kimi_k2",  "glm"};
 
 ToolSpec look_tool() {
   return {.name = "look",
@@ -62,12 +62,28 @@ class FamilyVocabulary final : public ControlVocabulary {
  private:
   static std::vector<std::string> controls_of(const std::string& jinja) {
     std::vector<std::string> out;
-    for (const char* name : {"<|im_start|>", "<|im_end|>", "<|eot_id|>", "</s>", "<s>",
-                             "<end_of_turn>", "<start_of_turn>", "<|end_of_text|>",
-                             "<|END_OF_TURN_TOKEN|>", "<|end|>", "<|call|>", "<|return|>",
-                             "<|eom_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|user|>",
-                             "<|assistant|>", "<|system|>", "<|observation|>",
-                             "<|end▁of▁sentence|>", "[INST]", "[/INST]"}) {
+    for (const char* name : {"<|im_start|>",
+                             "<|im_end|>",
+                             "<|eot_id|>",
+                             "</s>",
+                             "<s>",
+                             "<end_of_turn>",
+                             "<start_of_turn>",
+                             "<|end_of_text|>",
+                             "<|END_OF_TURN_TOKEN|>",
+                             "<|end|>",
+                             "<|call|>",
+                             "<|return|>",
+                             "<|eom_id|>",
+                             "<|start_header_id|>",
+                             "<|end_header_id|>",
+                             "<|user|>",
+                             "<|assistant|>",
+                             "<|system|>",
+                             "<|observation|>",
+                             "<|end▁of▁sentence|>",
+                             "[INST]",
+                             "[/INST]"}) {
       if (jinja.contains(name) || std::string_view(name) == "</s>") out.emplace_back(name);
     }
     for (const dialect::Mark& mark : dialect::all_marks()) {
@@ -86,8 +102,7 @@ class FamilyVocabulary final : public ControlVocabulary {
 // A session, and a model that writes what a test wants it to.
 class Conversation {
  public:
-  explicit Conversation(const std::string& family, SessionConfig config = {})
-      : vocabulary(family) {
+  explicit Conversation(const std::string& family, SessionConfig config = {}) : vocabulary(family) {
     config.constrained = true;
     config.context_tokens = 100'000;
     open(config);
@@ -104,8 +119,8 @@ class Conversation {
   }
 
   void open(const SessionConfig& config) {
-    auto found = ModelDialect::find(vocabulary, config.dialect == DialectChoice::generic,
-                                    kTemplateTime);
+    auto found =
+        ModelDialect::find(vocabulary, config.dialect == DialectChoice::generic, kTemplateTime);
     ASSERT_TRUE(found) << found.error().message;
     dialect = std::move(*found);
     auto made = Session::create(vocabulary, {look_tool(), ping_tool()}, {{"user", "go"}}, config,
@@ -265,9 +280,8 @@ TEST_P(NativeFamilyTest, SyncWaitsForEachCall) {
   chat.answer("Grey, green.");
   chat.end();
   std::erase_if(chat.events, [](const std::string& e) { return e == "trap" || e == "resume"; });
-  EXPECT_THAT(chat.events,
-              ElementsAre("call look{\"at\":\"sky\"}", "run", "told grey",
-                          "call look{\"at\":\"sea\"}", "run", "told green", "end"));
+  EXPECT_THAT(chat.events, ElementsAre("call look{\"at\":\"sky\"}", "run", "told grey",
+                                       "call look{\"at\":\"sea\"}", "run", "told green", "end"));
   EXPECT_EQ(chat.said, "Grey, green.");
 }
 
@@ -283,8 +297,7 @@ TEST_P(NativeFamilyTest, AnEarlyResultWaitsForTheEndOfALine) {
   EXPECT_THAT(chat.events, Not(::testing::Contains("told grey")));
   chat.write("\n");
   if (chat.said.empty()) return;  // its text is held back to the turn's end
-  EXPECT_THAT(chat.events,
-              ElementsAre("call look{\"at\":\"sky\"}", "run", "told grey"));
+  EXPECT_THAT(chat.events, ElementsAre("call look{\"at\":\"sky\"}", "run", "told grey"));
 }
 
 TEST_P(NativeFamilyTest, PeopleInterrupt) {
@@ -322,9 +335,9 @@ TEST_P(NativeFamilyTest, OutOfOrderAndInParts) {
   chat.write(chat.dialect->form().call.section_close);
   chat.end();
   chat.give(1, "green");
-  EXPECT_THAT(chat.events, ElementsAre("call look{\"at\":\"sky\"}", "run",
-                                       "call look{\"at\":\"sea\"}", "run", "trap", "resume",
-                                       "told green"));
+  EXPECT_THAT(chat.events,
+              ElementsAre("call look{\"at\":\"sky\"}", "run", "call look{\"at\":\"sea\"}", "run",
+                          "trap", "resume", "told green"));
   // The model reads which call it was, and that the other one still runs.
   EXPECT_THAT(chat.written(), HasSubstr("still running: look("));
   if (chat.dialect->form().result.by_position) {
@@ -360,8 +373,9 @@ TEST_P(NativeFamilyTest, HostileTexts) {
   harmless.end();
   harmless.give(0, "grey");
   chat.give(0, all);
-  const auto expected = std::ranges::count_if(
-      harmless.session->context(), [&](Token token) { return chat.vocabulary.is_control(token) || chat.vocabulary.is_end_of_generation(token); });
+  const auto expected = std::ranges::count_if(harmless.session->context(), [&](Token token) {
+    return chat.vocabulary.is_control(token) || chat.vocabulary.is_end_of_generation(token);
+  });
   EXPECT_EQ(specials(), expected);
   EXPECT_EQ(chat.session->calls().size(), 1U);
   chat.answer("Odd.");
@@ -379,15 +393,16 @@ INSTANTIATE_TEST_SUITE_P(All, NativeFamilyTest, ::testing::ValuesIn(kFamilies),
 // Forms that models use though their template has another; all become the template's.
 TEST(NativeSessionTest, HabitsAreTakenBack) {
   for (const std::string_view habit :
-       {"```json\n{\n  \"name\": \"look\",", "{\"name\": \"look\",", "<tools>\n{{\"name\": \"look\",",
-        "[{\"name\": \"look\",", "<tool_call>{\"name\": \"look\",",
-        "<tool_call>\n{\"name\":\"look\","}) {
+       {"```json\n{\n  \"name\": \"look\",", "{\"name\": \"look\",",
+        "<tools>\n{{\"name\": \"look\",", "[{\"name\": \"look\",",
+        "<tool_call>{\"name\": \"look\",", "<tool_call>\n{\"name\":\"look\","}) {
     Conversation chat("hermes");
     chat.write(habit);
     chat.fill(chat.call("sky"));
     chat.end();
     EXPECT_EQ(chat.written(),
-              "<tool_call>\n{\"name\": \"look\", \"arguments\": {\"at\": \"sky\"}}\n</tool_call><|im_end|>")
+              "<tool_call>\n{\"name\": \"look\", \"arguments\": {\"at\": "
+              "\"sky\"}}\n</tool_call><|im_end|>")
         << habit;
     EXPECT_THAT(chat.events, ElementsAre("call look{\"at\":\"sky\"}", "run", "trap")) << habit;
     EXPECT_TRUE(chat.said.empty());
@@ -415,7 +430,9 @@ TEST(NativeSessionTest, StrictCallsAreTheTemplatesOnly) {
 
 TEST(NativeSessionTest, CodeSamplesAreNoCalls) {
   Conversation chat("hermes");
-  chat.write("Here is how such a call looks:\n```json\n{\"name\": \"lamp\", \"arguments\": {}}\n```\nThat is all.");
+  chat.write(
+      "Here is how such a call looks:\n```json\n{\"name\": \"lamp\", \"arguments\": {}}\n```\nThat "
+      "is all.");
   chat.end();
   EXPECT_THAT(chat.events, ElementsAre("end"));
 }
@@ -424,7 +441,8 @@ TEST(NativeSessionTest, CodeSamplesAreNoCalls) {
 TEST(NativeSessionTest, CallsInLines) {
   Conversation chat("hermes", std::vector<std::string>{"<tool_call>", "</tool_call>"});
   ASSERT_TRUE(chat.dialect->block()->lines);
-  EXPECT_THAT(chat.dialect->untrained(), ::testing::UnorderedElementsAre("<tool_call>", "</tool_call>"));
+  EXPECT_THAT(chat.dialect->untrained(),
+              ::testing::UnorderedElementsAre("<tool_call>", "</tool_call>"));
   chat.write("{\"name\": \"look\",");
   chat.fill(chat.call("sky"));
   EXPECT_THAT(chat.events, ElementsAre("call look{\"at\":\"sky\"}", "run"));
@@ -437,10 +455,14 @@ TEST(NativeSessionTest, CallsInLines) {
             "{\"name\": \"look\", \"arguments\": {\"at\": \"sea\"}}\n</tool_call><|im_end|>");
   chat.give(0, "grey");
   chat.give(1, "green");
-  EXPECT_THAT(chat.events, ElementsAre("call look{\"at\":\"sky\"}", "run",
-                                       "call look{\"at\":\"sea\"}", "run", "trap", "resume",
-                                       "told grey", "told green"));
-  EXPECT_THAT(chat.written(), HasSubstr("Tell me what the results say"));
+  EXPECT_THAT(chat.events,
+              ElementsAre("call look{\"at\":\"sky\"}", "run", "call look{\"at\":\"sea\"}", "run",
+                          "trap", "resume", "told grey", "told green"));
+  // The second one has joined the first: the model had written nothing since.
+  const std::string written = chat.written();
+  EXPECT_THAT(written, HasSubstr("Tell me what the results say"));
+  EXPECT_EQ(written.find("Tell me"), written.rfind("Tell me")) << written;
+  EXPECT_THAT(written, Not(HasSubstr("still running")));
 }
 
 // A model that writes an open call again has nothing else to say.

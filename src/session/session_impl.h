@@ -71,11 +71,9 @@ struct Session::Impl {
     done,
   };
 
-  [[nodiscard]] static Result<std::unique_ptr<Impl>> make(const Vocabulary& vocabulary,
-                                                          const std::vector<ToolSpec>& specs,
-                                                          const SessionConfig& config,
-                                                          std::shared_ptr<CallGrammar> grammar,
-                                                          std::shared_ptr<const ModelDialect> dialect);
+  [[nodiscard]] static Result<std::unique_ptr<Impl>> make(
+      const Vocabulary& vocabulary, const std::vector<ToolSpec>& specs, const SessionConfig& config,
+      std::shared_ptr<CallGrammar> grammar, std::shared_ptr<const ModelDialect> dialect);
   [[nodiscard]] Result<void> add_tools(const std::vector<ToolSpec>& list);
   [[nodiscard]] Result<void> constrain(std::shared_ptr<CallGrammar> grammar,
                                        const GrammarOptions& options);

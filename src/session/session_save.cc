@@ -273,8 +273,8 @@ void Session::Impl::load(const Json& saved) {
   if (const auto block = saved.find("block"); block != saved.end()) {
     const auto marker = enumerator(block->at("marker"), Marker::trap);
     const auto tokens = block->at("tokens").get<std::vector<Token>>();
-    require(monitor && (marker == Marker::call || marker == Marker::trap) && in_critical_section() &&
-                std::ranges::all_of(tokens, is_token),
+    require(monitor && (marker == Marker::call || marker == Marker::trap) &&
+                in_critical_section() && std::ranges::all_of(tokens, is_token),
             "its block is none");
     std::vector<CallName> names;
     for (const Json& name : block->at("names")) {

@@ -222,7 +222,9 @@ class SessionChecker {
     require(!event.text.empty(), "an empty text event");
     text_ += event.text;
   }
-  void check(const Session&, Time, const ReasoningEvent&) { require(false, "CML has no reasoning"); }
+  void check(const Session&, Time, const ReasoningEvent&) {
+    require(false, "CML has no reasoning");
+  }
   void check(const Session&, Time, const ContextCut&) { require(false, "CML takes nothing back"); }
   void check(const Session&, Time, const Trapped&) {
     require(!paused_ && !finished_, "paused twice");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/untrained_tokens.h"
+#include "engine/llama_untrained_tokens.h"
 
 #include <algorithm>
 #include <cmath>
@@ -40,7 +40,8 @@ class RowReader {
   std::vector<float> row(Token token) {
     if (token < 0 || token >= rows_) return {};
     std::vector<char> bytes(row_bytes_);
-    file_.seekg(static_cast<std::streamoff>(offset_ + static_cast<std::size_t>(token) * row_bytes_));
+    file_.seekg(
+        static_cast<std::streamoff>(offset_ + static_cast<std::size_t>(token) * row_bytes_));
     if (!file_.read(bytes.data(), static_cast<std::streamsize>(bytes.size()))) {
       file_.clear();
       return {};
