@@ -35,6 +35,7 @@ NOT_RUN = {
     r"\./dev lab dataset .*--recordings": "needs recorded calls and a prepared model",
     r"\./dev lab bench .*--data DATA": "needs recorded calls",
     r"\./dev asynclm models (pull|show|rm) qwen": "needs a network, or half a gigabyte",
+    r"\./dev bfcl\b": "needs the Python package index",
     r"\./dev lab requests\b": "needs a model that understands natural requests",
 }
 

@@ -159,6 +159,12 @@ class Engine {
   virtual void request_abort() noexcept = 0;
 };
 
+// A GGUF file of a low-rank adapter, as llama.cpp converts them, and how strongly it acts.
+struct LoraAdapter {
+  std::string path;
+  float scale = 1.0F;
+};
+
 struct LlamaOptions {
   std::string model_path;
   std::int32_t context_tokens = 4096;  // per sequence
@@ -166,6 +172,9 @@ struct LlamaOptions {
   std::int32_t batch_tokens = 512;
   std::int32_t threads = 0;      // 0 = number of cores less one, which is left to the tools
   std::int32_t gpu_layers = -1;  // -1 = all that fit, where the library has a GPU backend
+  // Act together. Saved sequences of an engine with others are not taken.
+  std::vector<LoraAdapter> adapters = {};
+  std::string chat_template = {};  // Jinja, instead of the file's own; empty: the file's
 };
 
 // libllama. Errors: not_found (no such file), unsupported (library version, model without what is

@@ -338,6 +338,7 @@ struct LlamaServer::Impl {
   Impl& operator=(const Impl&) = delete;
 
   CompletionClient client;
+  std::uint16_t its_port = 0;
   std::shared_ptr<Process> process;
   bool is_gone = true;
 };
@@ -347,6 +348,28 @@ LlamaServer::~LlamaServer() = default;
 
 CompletionClient& LlamaServer::client() { return impl_->client; }
 pid_t LlamaServer::pid() const { return impl_->process->pid(); }
+
+Result<Json> LlamaServer::chat(const Json& request) {
+  asio::io_context context;
+  tcp::socket socket(context);
+  error_code failed;
+  socket.connect(local(impl_->its_port), failed);
+  http::request<http::string_body> post{http::verb::post, "/v1/chat/completions", 11};
+  post.set(http::field::host, "127.0.0.1");
+  post.set(http::field::content_type, "application/json");
+  post.body() = request.dump(-1, ' ', false, Json::error_handler_t::replace);
+  post.prepare_payload();
+  if (!failed) http::write(socket, post, failed);
+  boost::beast::flat_buffer buffer;
+  http::response<http::string_body> response;
+  if (!failed) http::read(socket, buffer, response, failed);
+  if (failed) return fail(ErrorCode::io, "llama-server: " + failed.message());
+  Json answer = Json::parse(response.body(), nullptr, /*allow_exceptions=*/false);
+  if (response.result() != http::status::ok || answer.is_discarded()) {
+    return fail(ErrorCode::io, "llama-server: " + response.body().substr(0, 200));
+  }
+  return answer;
+}
 
 namespace {
 
@@ -383,6 +406,7 @@ Result<std::unique_ptr<LlamaServer>> LlamaServer::start(const LlamaServerOptions
   const auto port = free_port();
   if (!port) return std::unexpected(port.error());
   auto impl = std::make_unique<Impl>(*port, vocabulary);
+  impl->its_port = *port;
   CompletionClient::Impl& client = *impl->client.impl_;
   const std::string threads = std::to_string(options.threads);
   auto process = Process::start(

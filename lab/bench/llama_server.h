@@ -70,6 +70,8 @@ class LlamaServer {
   LlamaServer& operator=(const LlamaServer&) = delete;
 
   [[nodiscard]] CompletionClient& client();
+  // POST /v1/chat/completions, and its answer. io: what the server or the connection says.
+  [[nodiscard]] Result<Json> chat(const Json& request);
   [[nodiscard]] pid_t pid() const;
 
  private:

@@ -9,7 +9,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,6 +19,7 @@
 
 #include <asynclm/session.h>
 
+#include "bench/llama_server.h"
 #include "cli/assets.h"
 #include "cli/json_report.h"
 #include "commands/commands.h"
@@ -170,16 +173,32 @@ bool all_right(const std::vector<CallRecord>& calls, std::vector<WantedCall> wan
   return true;
 }
 
+// What came of a request.
+struct Made {
+  std::vector<CallRecord> calls;
+  std::string answer, finish;
+};
+
+struct Outcomes {
+  int right = 0;
+  std::chrono::duration<double> took{};
+};
+
+constexpr std::string_view kServer = "llama-server";
+
 struct RequestsCommand {
   std::vector<std::string> data;
   std::optional<std::string> model;
   std::vector<std::string> modes = {"async"};
-  std::string dialect = "auto", out;
+  std::string dialect = "auto", out_file;
   std::size_t first = 0, count = 0;
   int threads = 0, max_tokens = 256;
-  bool show = false, unconstrained = false, strict = false;
+  bool show = false, unconstrained = false, strict = false, llama_server = false;
 
   [[nodiscard]] int run();
+  [[nodiscard]] Result<Outcomes> run_samples(std::span<const Sample> samples,
+                                             const std::string& mode);
+  [[nodiscard]] Result<Made> ask_server(const Sample& sample);
   [[nodiscard]] Result<Session> run_sample(const Sample& sample, Mode mode);
 
   std::unique_ptr<Engine> engine;
@@ -187,6 +206,8 @@ struct RequestsCommand {
   std::shared_ptr<const ModelDialect> spoken;
   SequenceId sequence = 0;
   std::vector<Token> held;  // the sequence's tokens
+  std::unique_ptr<bench::LlamaServer> server;
+  std::ofstream log;
 };
 
 // What the sequence holds of the beginning is kept: the tools, where they are the same ones.
@@ -270,11 +291,88 @@ Result<Session> RequestsCommand::run_sample(const Sample& sample, Mode mode) {
   return session;
 }
 
+Result<Made> RequestsCommand::ask_server(const Sample& sample) {
+  Json messages = Json::array();
+  for (const Message& message : sample.messages) {
+    messages.push_back({{"role", message.role}, {"content", message.content}});
+  }
+  const auto answer = server->chat({{"messages", messages},
+                                    {"tools", template_tools(sample.tools)},
+                                    {"temperature", 0},
+                                    {"parallel_tool_calls", true},
+                                    {"max_tokens", max_tokens}});
+  if (!answer) return std::unexpected(answer.error());
+  Made made;
+  try {
+    const Json& choice = answer->at("choices").at(0);
+    made.finish = choice.at("finish_reason").get<std::string>();
+    const Json& message = choice.at("message");
+    if (message.value("content", Json()).is_string()) message["content"].get_to(made.answer);
+    for (const Json& call : message.value("tool_calls", Json::array())) {
+      CallRecord record;
+      call.at("function").at("name").get_to(record.name);
+      record.arguments = Json::parse(call["function"].at("arguments").get<std::string>(), nullptr,
+                                     /*allow_exceptions=*/false);
+      made.calls.push_back(std::move(record));
+    }
+  } catch (const Json::exception& error) {
+    return fail(ErrorCode::io, std::string("llama-server's answer: ") + error.what());
+  }
+  return made;
+}
+
+Result<Outcomes> RequestsCommand::run_samples(std::span<const Sample> samples,
+                                              const std::string& mode) {
+  Outcomes out;
+  const auto begun = std::chrono::steady_clock::now();
+  for (const Sample& sample : samples) {
+    Result<Made> made = Made{};
+    if (mode == kServer) {
+      made = ask_server(sample);
+    } else {
+      const auto session = run_sample(sample, *parse_mode(mode));
+      if (!session) {
+        made = std::unexpected(session.error());
+      } else {
+        made = Made{session->calls(), std::string(session->answer()),
+                    std::string(to_string(std::get<Done>(session->step()).reason))};
+      }
+    }
+    if (!made) return fail(made.error().code, sample.id + ": " + made.error().message);
+    const bool good = all_right(made->calls, sample.calls);
+    out.right += good ? 1 : 0;
+    Json calls = Json::array();
+    for (const CallRecord& call : made->calls) {
+      const auto named = sample.names.find(call.name);
+      calls.push_back({{"name", named == sample.names.end() ? call.name : named->second},
+                       {"arguments", call.arguments},
+                       {"rejected", call.rejected}});
+    }
+    const Json line{
+        {"id", sample.id}, {"category", sample.category}, {"mode", mode},          {"right", good},
+        {"calls", calls},  {"answer", made->answer},      {"finish", made->finish}};
+    const std::string text = line.dump(-1, ' ', false, Json::error_handler_t::replace);
+    if (log.is_open()) log << text << '\n' << std::flush;
+    if (show && !good) std::cout << text << '\n' << std::flush;
+  }
+  out.took = std::chrono::steady_clock::now() - begun;
+  return out;
+}
+
 int RequestsCommand::run() {
   const auto failed = [](const Error& error) {
     std::cerr << "asynclm-lab requests: " << error.message << '\n';
     return kExitFailed;
   };
+  std::vector<std::vector<Sample>> all;
+  for (const std::string& file : data) {
+    auto samples = read_samples(file);
+    if (!samples) return failed(samples.error());
+    const std::size_t begin = std::min(first, samples->size());
+    samples->erase(samples->begin(), samples->begin() + static_cast<std::ptrdiff_t>(begin));
+    if (count > 0 && count < samples->size()) samples->resize(count);
+    all.push_back(std::move(*samples));
+  }
   const auto path = find_model(model, [] { return false; });
   if (!path) return failed(path.error());
   auto made = make_llama_engine({.model_path = *path, .max_sequences = 1, .threads = threads});
@@ -283,54 +381,35 @@ int RequestsCommand::run() {
   const Vocabulary& vocabulary = engine->vocabulary();
   trie = std::make_shared<const TokenTrie>(vocabulary);
   if (!uses_cml(vocabulary, *parse_dialect(dialect))) {
-    auto found = ModelDialect::find(
-        vocabulary, dialect == "generic",
-        std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()));
+    const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+    auto found = ModelDialect::find(vocabulary, dialect == "generic", now);
     if (!found) return failed(found.error());
     spoken = std::move(*found);
   }
   const auto created = engine->create({});
   if (!created) return failed(created.error());
   sequence = *created;
-  std::ofstream log;
-  if (!out.empty()) log.open(out);
-
-  std::cout << std::format("{:<24}{:>15}{:>7}{:>7}{:>8}\n", "data", "mode", "of", "right", "s");
-  for (const std::string& file : data) {
-    const auto samples = read_samples(file);
-    if (!samples) return failed(samples.error());
-    const std::size_t begin = std::min(first, samples->size());
-    const std::size_t end = count == 0 ? samples->size() : std::min(begin + count, samples->size());
-    for (const std::string& mode : modes) {
-      int right = 0;
-      const auto begun = std::chrono::steady_clock::now();
-      for (std::size_t i = begin; i < end; ++i) {
-        const Sample& sample = (*samples)[i];
-        const auto session = run_sample(sample, *parse_mode(mode));
-        if (!session)
-          return failed({session.error().code, sample.id + ": " + session.error().message});
-        const bool good = all_right(session->calls(), sample.calls);
-        right += good ? 1 : 0;
-        Json calls = Json::array();
-        for (const CallRecord& call : session->calls()) {
-          const auto named = sample.names.find(call.name);
-          calls.push_back({{"name", named == sample.names.end() ? call.name : named->second},
-                           {"arguments", call.arguments},
-                           {"rejected", call.rejected}});
-        }
-        const Json line{{"id", sample.id},
-                        {"category", sample.category},
-                        {"mode", mode},
-                        {"right", good},
-                        {"calls", calls},
-                        {"answer", session->answer()},
-                        {"finish", to_string(std::get<Done>(session->step()).reason)}};
-        if (log.is_open()) log << line.dump() << std::endl;
-        if (show && !good) std::cout << line.dump() << '\n';
-      }
-      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begun;
-      std::cout << std::format("{:<24}{:>15}{:>7}{:>7}{:>8.1f}\n", file.substr(file.rfind('/') + 1),
-                               mode, end - begin, right, took.count())
+  if (!out_file.empty()) {
+    log.open(out_file);
+    if (!log) return failed({ErrorCode::io, "cannot write " + out_file});
+  }
+  std::vector<std::string> arms = modes;
+  if (llama_server) {
+    auto started = bench::LlamaServer::start({.model_path = *path, .threads = std::max(threads, 1)},
+                                             vocabulary);
+    if (!started) return failed(started.error());
+    server = std::move(*started);
+    arms.emplace_back(kServer);
+  }
+  std::cout << std::format("{:<24}{:>15}{:>7}{:>7}{:>8}\n", "data", "mode", "of", "right", "s")
+            << std::flush;
+  for (std::size_t i = 0; i < data.size(); ++i) {
+    for (const std::string& arm : arms) {
+      const auto outcomes = run_samples(all[i], arm);
+      if (!outcomes) return failed(outcomes.error());
+      std::cout << std::format("{:<24}{:>15}{:>7}{:>7}{:>8.1f}\n",
+                               data[i].substr(data[i].rfind('/') + 1), arm, all[i].size(),
+                               outcomes->right, outcomes->took.count())
                 << std::flush;
     }
   }
@@ -356,9 +435,11 @@ void add_requests_command(CLI::App& app, int& exit_code) {
   sub->add_option("--count", command->count, "So many samples of each file; 0: all");
   sub->add_option("--threads", command->threads, "CPU threads");
   sub->add_option("--max-tokens", command->max_tokens, "Most tokens of a turn");
-  sub->add_option("--out", command->out, "Write what was called, a JSON object a line");
+  sub->add_option("--out", command->out_file, "Write what was called, a JSON object a line");
   sub->add_flag("--unconstrained", command->unconstrained, "No grammar in calls");
   sub->add_flag("--strict", command->strict, "Calls in the template's form only");
+  sub->add_flag("--llama-server", command->llama_server,
+                "Ask Debian's llama-server with the same file too, in its own way");
   sub->add_flag("--show", command->show, "Print what was wrong");
   sub->callback([command, &exit_code] { exit_code = command->run(); });
 }

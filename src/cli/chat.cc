@@ -306,7 +306,9 @@ struct ChatProgram {
     if (auto loaded = tools.load_manifest(*manifest); !loaded) return complain(loaded.error());
     const auto model = find_model(options.model, [&] { return signals.stop_wanted(); });
     if (!model) return complain(model.error());
-    auto engine = make_llama_engine(options.engine(*model));
+    const auto engine_options = options.engine(*model);
+    if (!engine_options) return complain(engine_options.error());
+    auto engine = make_llama_engine(*engine_options);
     if (!engine) return complain(engine.error());
     auto runtime = Runtime::create(std::move(*engine), std::move(tools), {});
     if (!runtime) return complain(runtime.error());

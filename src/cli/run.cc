@@ -115,7 +115,9 @@ Result<void> RunCommand::prepare() {
 }
 
 Result<std::unique_ptr<Runtime>> RunCommand::make_runtime() {
-  Result<std::unique_ptr<Engine>> engine = make_llama_engine(options.engine(model_path_));
+  const Result<LlamaOptions> engine_options = options.engine(model_path_);
+  if (!engine_options) return std::unexpected(engine_options.error());
+  Result<std::unique_ptr<Engine>> engine = make_llama_engine(*engine_options);
   if (!engine) return std::unexpected(std::move(engine.error()));
   if (compare) {
     if (auto warm = warm_up(**engine); !warm) return std::unexpected(std::move(warm.error()));

@@ -1,9 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/run_options.h"
 
+#include <charconv>
+#include <filesystem>
+#include <format>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "base/file.h"
 #include "cli/assets.h"
 
 namespace asynclm {
+namespace {
+
+// A name may have a colon: what stands behind the last one is a scale where it is a number.
+Result<LoraAdapter> parse_adapter(const std::string& text) {
+  const std::size_t colon = text.rfind(':');
+  LoraAdapter out{.path = text};
+  if (colon == std::string::npos || std::filesystem::exists(text)) return out;
+  const std::string_view number = std::string_view(text).substr(colon + 1);
+  const auto [end, failed] =
+      std::from_chars(number.data(), number.data() + number.size(), out.scale);
+  if (failed != std::errc() || end != number.data() + number.size()) {
+    return fail(
+        ErrorCode::invalid_argument,
+        std::format("--lora {}: '{}' is no number; write FILE or FILE:SCALE", text, number));
+  }
+  out.path = text.substr(0, colon);
+  return out;
+}
+
+}  // namespace
 
 CLI::Option* RunOptions::add_to(CLI::App& command) {
   command
@@ -18,6 +46,15 @@ CLI::Option* RunOptions::add_to(CLI::App& command) {
       command.add_option("--mode", mode, "async, async+, sync or sync-parallel")
           ->check(CLI::IsMember({"async", "async+", "sync", "sync-parallel"}))
           ->option_text("MODE");
+  command
+      .add_option("--lora", adapters,
+                  "GGUF file of a low-rank adapter, and how strongly it acts (1); several act "
+                  "together")
+      ->option_text("FILE[:SCALE]");
+  command
+      .add_option("--chat-template", chat_template,
+                  "Jinja chat template, instead of the one in the model's file")
+      ->option_text("FILE");
   command
       .add_option("--dialect", dialect,
                   "How the model writes calls: auto, cml, native (as its chat template says) or "
@@ -59,9 +96,23 @@ Result<std::string> RunOptions::find_manifest() const {
   return find_demo_tools();
 }
 
-LlamaOptions RunOptions::engine(const std::string& model_path) const {
+Result<LlamaOptions> RunOptions::engine(const std::string& model_path) const {
   LlamaOptions options{.model_path = model_path, .max_sequences = 1, .threads = threads};
   if (context_tokens) options.context_tokens = *context_tokens;
+  for (const std::string& adapter : adapters) {
+    auto parsed = parse_adapter(adapter);
+    if (!parsed) return std::unexpected(parsed.error());
+    options.adapters.push_back(std::move(*parsed));
+  }
+  if (chat_template) {
+    constexpr std::size_t kLargest = std::size_t{1} << 20;
+    auto text = read_whole_file(*chat_template, kLargest);
+    if (!text) return fail(text.error().code, "--chat-template: " + text.error().message);
+    if (text->empty()) {
+      return fail(ErrorCode::invalid_argument, "--chat-template: " + *chat_template + " is empty");
+    }
+    options.chat_template = std::move(*text);
+  }
   return options;
 }
 

@@ -15,10 +15,11 @@
 namespace asynclm {
 
 struct RunOptions {
-  std::optional<std::string> model, tools;
+  std::optional<std::string> model, tools, chat_template;
   std::string mode = "async";
   std::string dialect = "auto";
   std::string calls = "all";
+  std::vector<std::string> adapters;  // FILE or FILE:SCALE
   SamplingParams sampling;
   int threads = 0;
   ConstraintOptions constraint;
@@ -29,7 +30,8 @@ struct RunOptions {
 
   // --tools, else the demo's.
   [[nodiscard]] Result<std::string> find_manifest() const;
-  [[nodiscard]] LlamaOptions engine(const std::string& model_path) const;
+  // Errors: the file of --chat-template.
+  [[nodiscard]] Result<LlamaOptions> engine(const std::string& model_path) const;
   // Without messages.
   [[nodiscard]] RunRequest request(Mode mode, const EngineInfo& engine) const;
 };

@@ -14,6 +14,11 @@ namespace {
 
 using Kind = TemplatePiece::Kind;
 
+// For models without a chat template.
+constexpr const char* kPlainTemplate =
+    "{% for m in messages %}### {{ m.role }}\n{{ m.content }}{{ eos_token }}\n\n{% endfor %}"
+    "{% if add_generation_prompt %}### assistant\n{% endif %}";
+
 // Where the last control token of a template's text ends; 0 if there is none.
 std::size_t behind_controls(const ControlSpellings& controls, std::string_view text) {
   std::size_t behind = 0;
@@ -60,11 +65,13 @@ nlohmann::ordered_json template_tools(std::span<const ToolSpec> tools) {
 Result<std::shared_ptr<const ModelDialect>> ModelDialect::find(const Vocabulary& vocabulary,
                                                                bool generic,
                                                                std::chrono::sys_seconds now) {
-  const std::string source = vocabulary.chat_template();
+  std::string source = vocabulary.chat_template();
+  if (source.empty() && generic) source = kPlainTemplate;
   if (source.empty()) {
-    return fail(ErrorCode::unsupported,
-                "the model has no chat template: it is a base model, or its file lacks it. Name a "
-                "file with one (--chat-template)");
+    return fail(
+        ErrorCode::unsupported,
+        "the model has no chat template: it is a base model, or its file lacks it. Name a "
+        "file with one (--chat-template FILE), or take --dialect generic, which needs none");
   }
   const Token bos = vocabulary.begin_of_text();
   const Token eos = asynclm::end_of_turn(vocabulary);

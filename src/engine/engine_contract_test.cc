@@ -316,5 +316,26 @@ TEST_P(EngineContract, TokensCanBeRestoredUnderAnotherSampler) {
   EXPECT_EQ(engine_->length(shared), 0);
 }
 
+// What is cut off is as if it had never been there.
+TEST_P(EngineContract, TruncatedSequencesGoOn) {
+  const SequenceId cut = add(), plain = add();
+  ASSERT_TRUE(append(cut, {1, 2, 3}));
+  ASSERT_TRUE(append(cut, {7, 8, 9}));
+  ASSERT_TRUE(engine_->truncate(cut, 3));
+  EXPECT_EQ(engine_->length(cut), 3);
+  ASSERT_TRUE(append(plain, {1, 2, 3}));
+  for (int i = 0; i < 4; ++i) {
+    const auto one = append(cut, {4, 5}), other = append(plain, {4, 5});
+    ASSERT_TRUE(one && other);
+    EXPECT_EQ(*one, *other);
+  }
+  ASSERT_TRUE(engine_->truncate(cut, 100));  // nothing to cut
+  EXPECT_EQ(engine_->length(cut), 11);
+  ASSERT_TRUE(engine_->truncate(cut, 0));
+  EXPECT_EQ(engine_->length(cut), 0);
+  EXPECT_TRUE(append(cut, {1}));
+  EXPECT_EQ(engine_->truncate(99, 0).error().code, ErrorCode::invalid_argument);
+}
+
 }  // namespace
 }  // namespace asynclm

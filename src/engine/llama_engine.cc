@@ -9,9 +9,12 @@
 // sequence.
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <filesystem>
 #include <format>
 #include <fstream>
 #include <limits>
@@ -20,6 +23,7 @@
 #include <numeric>
 #include <span>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -192,6 +196,7 @@ class LlamaEngine final : public Engine {
   LlamaEngine(std::shared_ptr<llama_model> model, std::unique_ptr<LlamaVocabulary> vocabulary,
               EngineInfo info);
   Result<void> open_context(const LlamaOptions& options);
+  Result<void> load_adapters(const LlamaOptions& options);
 
   Result<void> run(std::span<const DecodeItem> items, std::span<Token> sampled);
   Result<void> run_batch(std::span<const DecodeItem> items, std::span<Token> sampled);
@@ -234,7 +239,8 @@ Result<std::unique_ptr<Engine>> LlamaEngine::make(const LlamaOptions& options) {
   if (Result<void> valid = check_model(**model, path); !valid) {
     return std::unexpected(valid.error());
   }
-  Result<std::unique_ptr<LlamaVocabulary>> vocabulary = LlamaVocabulary::create(*model, path);
+  Result<std::unique_ptr<LlamaVocabulary>> vocabulary =
+      LlamaVocabulary::create(*model, path, options.chat_template);
   if (!vocabulary) {
     return fail(vocabulary.error().code, std::format("{}: {}", path, vocabulary.error().message));
   }
@@ -256,9 +262,9 @@ Result<std::unique_ptr<Engine>> LlamaEngine::make(const LlamaOptions& options) {
   };
   std::unique_ptr<LlamaEngine> engine(
       new LlamaEngine(*model, std::move(*vocabulary), std::move(info)));
-  if (Result<void> opened = engine->open_context(options); !opened) {
-    return std::unexpected(opened.error());
-  }
+  Result<void> opened = engine->open_context(options);
+  if (opened) opened = engine->load_adapters(options);
+  if (!opened) return std::unexpected(opened.error());
   return engine;
 }
 
@@ -327,6 +333,50 @@ Result<void> LlamaEngine::open_context(const LlamaOptions& options) {
   order_.reserve(sequences);
   first_.reserve(sequences);
   randoms_.reserve(sequences);
+  return {};
+}
+
+// The model frees them. What they change is another model: its fingerprint says so.
+Result<void> LlamaEngine::load_adapters(const LlamaOptions& options) {
+  std::vector<llama_adapter_lora*> adapters;
+  std::vector<float> scales;
+  for (const LoraAdapter& adapter : options.adapters) {
+    std::error_code ignored;
+    if (!std::filesystem::is_regular_file(adapter.path, ignored)) {
+      return fail(ErrorCode::not_found, std::format("adapter {} is no file", adapter.path));
+    }
+    if (!std::isfinite(adapter.scale)) {
+      return fail(ErrorCode::invalid_argument,
+                  std::format("adapter {}: the scale is no number", adapter.path));
+    }
+    const LlamaErrorLines errors;
+    llama_adapter_lora* loaded = nullptr;
+    std::string reason;
+    try {
+      loaded = llama_adapter_lora_init(model_.get(), adapter.path.c_str());
+      reason = errors.text();
+    } catch (const std::exception& error) {
+      reason = std::string(": ") + error.what();
+    }
+    if (loaded == nullptr) {
+      return fail(ErrorCode::invalid_argument,
+                  std::format("adapter {} cannot be loaded: it is no adapter of this model{}",
+                              adapter.path, reason));
+    }
+    const Result<std::uint64_t> hash = model_fingerprint(adapter.path);
+    if (!hash) return std::unexpected(hash.error());
+    const std::array<std::uint64_t, 2> parts = {*hash, std::bit_cast<std::uint32_t>(adapter.scale)};
+    info_.fingerprint = fingerprint(std::as_bytes(std::span(parts)), info_.fingerprint);
+    info_.model += std::format(", adapter {}:{}", adapter.path.substr(adapter.path.rfind('/') + 1),
+                               adapter.scale);
+    adapters.push_back(loaded);
+    scales.push_back(adapter.scale);
+  }
+  if (adapters.empty()) return {};
+  if (llama_set_adapters_lora(context_.get(), adapters.data(), adapters.size(), scales.data()) !=
+      0) {
+    return fail(ErrorCode::engine, "libllama does not take the adapters");
+  }
   return {};
 }
 

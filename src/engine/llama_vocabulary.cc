@@ -69,7 +69,8 @@ Result<std::unique_ptr<Vocabulary>> load_vocabulary(const std::string& model_pat
 }
 
 Result<std::unique_ptr<LlamaVocabulary>> LlamaVocabulary::create(std::shared_ptr<llama_model> model,
-                                                                 const std::string& path) {
+                                                                 const std::string& path,
+                                                                 std::string chat_template) {
   const llama_vocab* const vocab = llama_model_get_vocab(model.get());
   if (llama_vocab_type(vocab) == LLAMA_VOCAB_TYPE_NONE) {
     return fail(ErrorCode::unsupported, "the model has no vocabulary");
@@ -81,6 +82,11 @@ Result<std::unique_ptr<LlamaVocabulary>> LlamaVocabulary::create(std::shared_ptr
   }
   if (!ends) {
     return fail(ErrorCode::unsupported, "the vocabulary has no end-of-text token");
+  }
+  if (!chat_template.empty()) {
+    self->chat_template_ = std::move(chat_template);
+  } else if (const char* text = llama_model_chat_template(self->model_.get(), nullptr)) {
+    self->chat_template_ = text;
   }
   self->find_controls();
   self->find_untrained(path);
@@ -104,7 +110,7 @@ Result<std::unique_ptr<LlamaVocabulary>> LlamaVocabulary::create(std::shared_ptr
 // Some files declare a template's marks ("<tool_call>") as the user's own words, which libllama
 // finds in any text. They are control tokens if the chat template has them.
 void LlamaVocabulary::find_controls() {
-  const std::string words = chat_template();
+  const std::string& words = chat_template_;
   is_control_.resize(static_cast<std::size_t>(size_));
   for (Token token = 0; token < size_; ++token) {
     bool control = llama_vocab_is_control(vocab_, token);
@@ -120,7 +126,7 @@ void LlamaVocabulary::find_controls() {
 
 void LlamaVocabulary::find_untrained(const std::string& path) {
   constexpr std::size_t kEnough = 64;  // rows of padding to compare with
-  const std::string words = chat_template();
+  const std::string& words = chat_template_;
   std::vector<Token> named, others;
   for (Token token = size_ - 1; token >= 0; --token) {
     const bool unused = (llama_vocab_get_attr(vocab_, token) & LLAMA_TOKEN_ATTR_UNUSED) != 0;
@@ -231,9 +237,6 @@ void LlamaVocabulary::append_piece(Token token, bool with_control, std::string& 
   out.resize(start + static_cast<std::size_t>(std::max(length, 0)));
 }
 
-std::string LlamaVocabulary::chat_template() const {
-  const char* const text = llama_model_chat_template(model_.get(), nullptr);
-  return text == nullptr ? std::string{} : std::string{text};
-}
+std::string LlamaVocabulary::chat_template() const { return chat_template_; }
 
 }  // namespace asynclm

@@ -21,9 +21,9 @@ namespace asynclm {
 class LlamaVocabulary final : public Vocabulary {
  public:
   // unsupported: no end-of-generation token, or text that it cannot encode.
-  // `path`: the model's file, for is_untrained().
+  // `path`: the model's file, for is_untrained(). `chat_template`: instead of its own; empty: that.
   [[nodiscard]] static Result<std::unique_ptr<LlamaVocabulary>> create(
-      std::shared_ptr<llama_model> model, const std::string& path);
+      std::shared_ptr<llama_model> model, const std::string& path, std::string chat_template = {});
 
   [[nodiscard]] Token size() const override { return size_; }
   [[nodiscard]] std::vector<Token> encode(std::string_view text) const override;
@@ -55,6 +55,7 @@ class LlamaVocabulary final : public Vocabulary {
   const llama_vocab* vocab_;  // the model's
   Token size_;
   std::unordered_map<std::string, Token, Hash, std::equal_to<>> controls_;
+  std::string chat_template_;
   std::vector<bool> is_control_;  // of each token
   std::vector<Token> untrained_;  // ascending
 };

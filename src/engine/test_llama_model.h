@@ -16,6 +16,8 @@ namespace asynclm::test_model {
 inline constexpr std::string_view kTestTemplate =
     "{%- for message in messages -%}<|{{ message.role }}|>{{ message.content }}{%- endfor -%}";
 
+inline constexpr std::uint32_t kTestEmbedding = 64;
+
 struct TestModel {
   std::uint32_t context = 1024;  // n_ctx_train
   std::uint64_t seed = 1;
@@ -65,7 +67,7 @@ inline ModelTokens test_model_tokens(const TestModel& model) {
   return write_random_model({.name = "test model",
                              .architecture = model.architecture,
                              .shape = {.context = model.context,
-                                       .embedding = 64,
+                                       .embedding = kTestEmbedding,
                                        .layers = 2,
                                        .heads = 4,
                                        .kv_heads = 2,

@@ -169,7 +169,7 @@ void CmlSession::on_block(Time now) {
     for (std::string& other : futures_in(value)) needed.push_back(std::move(other));
   }
   for (std::string& other : futures_in(syntax->named)) needed.push_back(std::move(other));
-  on_call(key, *syntax, std::move(needed), now);
+  on_call(key, *syntax, needed, now);
 }
 
 // The context stays one that a model could have written: the token that broke a rule is left out of

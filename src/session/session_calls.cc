@@ -48,8 +48,8 @@ void Session::Impl::reject_by_id(CallKey key, std::string reason, Time now) {
   return reject(key, std::move(reason), now);
 }
 
-void Session::Impl::on_call(CallKey key, const CallSyntax& syntax, std::vector<std::string> needed,
-                            Time now) {
+void Session::Impl::on_call(CallKey key, const CallSyntax& syntax,
+                            const std::vector<std::string>& needed, Time now) {
   const auto refuse = [&](std::string reason) { reject_by_id(key, std::move(reason), now); };
   calls[key].name = syntax.name;
   const auto tool = tools.find(syntax.name);

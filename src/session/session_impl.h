@@ -139,7 +139,8 @@ struct Session::Impl {
   void propose();
   void on_text(std::string_view text, Time now);
   // A call was written and has its record. `needed`: ids of calls that it must come after.
-  void on_call(CallKey key, const CallSyntax& syntax, std::vector<std::string> needed, Time now);
+  void on_call(CallKey key, const CallSyntax& syntax, const std::vector<std::string>& needed,
+               Time now);
   // The model's turn is over, and the token that ends it is in the context.
   void end_turn(Time now);
   void reject(CallKey key, std::string reason, Time now);
