@@ -64,7 +64,9 @@ class LlamaAdapterTest : public ::testing::Test {
     for (int i = 0; i < 24; ++i) {
       Token sampled = kNoToken;
       const DecodeItem item{.sequence = *sequence, .append = next, .banned = {}};
-      EXPECT_TRUE(engine.decode({&item, 1}, {&sampled, 1}));
+      const Result<void> done = engine.decode({&item, 1}, {&sampled, 1});
+      EXPECT_TRUE(done.has_value()) << done.error().message;
+      if (!done) break;
       next = {sampled};
       out.push_back(sampled);
     }
@@ -83,8 +85,9 @@ TEST_F(LlamaAdapterTest, AnAdapterActs) {
   for (const auto* engine : {&plain, &none, &strong}) {
     ASSERT_TRUE(engine->has_value()) << engine->error().message;
   }
-  EXPECT_EQ(written(**plain), written(**none));
-  EXPECT_NE(written(**plain), written(**strong));
+  const std::vector<Token> said = written(**plain);
+  EXPECT_EQ(said, written(**none));
+  EXPECT_NE(said, written(**strong));
   EXPECT_THAT((*strong)->info().model, ::testing::HasSubstr("adapter.gguf:2"));
   // A state of one is none of the other.
   EXPECT_NE((*plain)->info().fingerprint, (*strong)->info().fingerprint);
