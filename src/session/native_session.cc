@@ -230,6 +230,7 @@ void NativeSession::on_events(Time now) {
     if (auto* text = std::get_if<dialect::TextRead>(&event)) {
       on_native_text(text->bytes, now);
     } else if (auto* reasoning = std::get_if<dialect::ReasoningRead>(&event)) {
+      if (!is_blank(reasoning->bytes)) turn_.after_calls = false;
       emit(now, ReasoningEvent{std::move(reasoning->bytes)});
     } else if (std::holds_alternative<dialect::CallBegan>(event)) {
       held_ = true;
@@ -277,9 +278,16 @@ void NativeSession::enter_block(std::size_t offset, const ToolSpec& tool, Time n
     before.remove_suffix(section.size());
     offset = before.size();
   }
+  const std::vector<Token> opening =
+      template_tokens(turn_.after_calls ? block.open_next : block.open_first);
   std::size_t keep = turn_.after_calls ? calls_end_ : segment_position_;
   std::vector<Token> next;
-  if (!turn_.after_calls && !is_blank(before)) {
+  const auto at = std::ranges::lower_bound(written_, offset, {}, &Written::begin);
+  const bool is_own = at != written_.end() && at->begin == offset && !opening.empty() &&
+                      context[at->position] == opening.front();
+  if (!turn_.after_calls && is_own) {
+    keep = at->position;
+  } else if (!turn_.after_calls && !is_blank(before)) {
     // The text stays, up to its last word; the template says what stands between it and a call.
     while (ascii::is_space(before.back())) before.remove_suffix(1);
     auto token = std::ranges::upper_bound(written_, before.size() - 1, {}, &Written::begin);
@@ -294,7 +302,7 @@ void NativeSession::enter_block(std::size_t offset, const ToolSpec& tool, Time n
     }
     next.append_range(template_tokens(dialect_->form().call.after_text));
   }
-  next.append_range(template_tokens(turn_.after_calls ? block.open_next : block.open_first));
+  next.append_range(opening);
   const std::size_t opened = next.size();
   monitor->open(Marker::call);
   next.append_range(

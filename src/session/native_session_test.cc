@@ -420,6 +420,19 @@ TEST(NativeSessionTest, TextInFrontOfACallStays) {
   EXPECT_THAT(chat.said, HasSubstr("I look there:"));
 }
 
+// What the model reasons stays, and so does the white space behind it.
+TEST(NativeSessionTest, ReasoningInFrontOfACallStays) {
+  Conversation chat("qwen3");
+  chat.write("<think>\nThe sky, then {\"name\": \"ping\", \"arguments\": {}}.\n</think>\n\n");
+  EXPECT_TRUE(chat.events.empty());
+  chat.make(chat.call("sky"));
+  chat.end();
+  EXPECT_THAT(chat.events, ElementsAre("call look{\"at\":\"sky\"}", "run", "trap"));
+  EXPECT_THAT(chat.written(), HasSubstr("</think>\n\n<tool_call>\n{\"name\": \"look\""));
+  EXPECT_EQ(chat.cuts, 0);
+  EXPECT_TRUE(chat.said.empty());
+}
+
 TEST(NativeSessionTest, StrictCallsAreTheTemplatesOnly) {
   Conversation chat("hermes", {.strict_calls = true});
   chat.write("{\"name\": \"look\", \"arguments\": {\"at\": \"sky\"}}");
