@@ -2,9 +2,11 @@
 #include "dialect/model_dialect.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <string>
+#include <string_view>
 #include <utility>
 
-#include "cml/chat_template.h"
 #include "dialect/forms.h"
 #include "dialect/template_increment.h"
 #include "dialect/template_probe.h"
@@ -18,6 +20,27 @@ using Kind = TemplatePiece::Kind;
 constexpr const char* kPlainTemplate =
     "{% for m in messages %}### {{ m.role }}\n{{ m.content }}{{ eos_token }}\n\n{% endfor %}"
     "{% if add_generation_prompt %}### assistant\n{% endif %}";
+
+// What a template's `eos_token` is: of the tokens that end a turn the one that it spells most
+// often; where it spells none, the one with the lowest id.
+Token end_token(const Vocabulary& vocabulary, std::string_view source) {
+  Token best = kNoToken;
+  std::size_t most = 0;
+  for (Token token = 0; token < vocabulary.size(); ++token) {
+    if (!vocabulary.is_end_of_generation(token)) continue;
+    const std::string spelling = vocabulary.spelling(token);
+    std::size_t count = 0;
+    for (std::size_t at = source.find(spelling); !spelling.empty() && at != source.npos;
+         at = source.find(spelling, at + spelling.size())) {
+      ++count;
+    }
+    if (best == kNoToken || count > most) {
+      best = token;
+      most = count;
+    }
+  }
+  return best;
+}
 
 // Where the last control token of a template's text ends; 0 if there is none.
 std::size_t behind_controls(const ControlSpellings& controls, std::string_view text) {
@@ -74,7 +97,7 @@ Result<std::shared_ptr<const ModelDialect>> ModelDialect::find(const Vocabulary&
         "file with one (--chat-template FILE), or take --dialect generic, which needs none");
   }
   const Token bos = vocabulary.begin_of_text();
-  const Token eos = asynclm::end_of_turn(vocabulary);
+  const Token eos = end_token(vocabulary, source);
   auto chat = ChatTemplate::parse(source, bos == kNoToken ? "" : vocabulary.spelling(bos),
                                   eos == kNoToken ? "" : vocabulary.spelling(eos));
   if (!chat) return std::unexpected(chat.error());
@@ -129,7 +152,7 @@ void ModelDialect::find_tokens(const Vocabulary& vocabulary) {
       i += std::max<std::size_t>(size, 1);
     }
   }
-  if (end_of_turn_ == kNoToken) end_of_turn_ = asynclm::end_of_turn(vocabulary);
+  if (end_of_turn_ == kNoToken) end_of_turn_ = end_token(vocabulary, chat_.source());
 }
 
 // [literal] name literal arguments …, with JSON arguments and no control token between the name and
