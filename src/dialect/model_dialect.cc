@@ -42,23 +42,6 @@ Token end_token(const Vocabulary& vocabulary, std::string_view source) {
   return best;
 }
 
-// Where the last control token of a template's text ends; 0 if there is none.
-std::size_t behind_controls(const ControlSpellings& controls, std::string_view text) {
-  std::size_t behind = 0;
-  for (std::size_t i = 0; i < text.size();) {
-    const std::size_t size = controls.at_front(text.substr(i)).second;
-    i += std::max<std::size_t>(size, 1);
-    if (size > 0) behind = i;
-  }
-  return behind;
-}
-
-std::size_t first_control(const ControlSpellings& controls, std::string_view text) {
-  std::size_t i = 0;
-  while (i < text.size() && controls.at_front(text.substr(i)).second == 0) ++i;
-  return i;
-}
-
 // All that a template writes around calls, results' openings and reasoning: what the model may
 // write itself.
 std::vector<std::string_view> own_texts(const TemplateDialect& form) {
@@ -125,11 +108,7 @@ RenderOptions ModelDialect::render_options() const { return {.now = now_, .form 
 void ModelDialect::find_tokens(const Vocabulary& vocabulary) {
   std::vector<Token> own;
   for (const std::string_view text : own_texts(form_)) {
-    for (std::size_t i = 0; i < text.size();) {
-      const auto [token, size] = controls_.at_front(text.substr(i));
-      if (size > 0) own.push_back(token);
-      i += std::max<std::size_t>(size, 1);
-    }
+    for (const auto& control : controls_.all_in(text)) own.push_back(control.token);
   }
   std::ranges::sort(own);
   own.erase(std::ranges::unique(own).begin(), own.end());
@@ -146,10 +125,9 @@ void ModelDialect::find_tokens(const Vocabulary& vocabulary) {
     if (!allowed || vocabulary.is_untrained(token)) banned_.push_back(token);
   }
   for (const std::string* end : {&form_.call.turn_end, &form_.text_turn_end}) {
-    for (std::size_t i = 0; i < end->size() && end_of_turn_ == kNoToken;) {
-      const auto [token, size] = controls_.at_front(std::string_view(*end).substr(i));
-      if (size > 0 && vocabulary.is_end_of_generation(token)) end_of_turn_ = token;
-      i += std::max<std::size_t>(size, 1);
+    for (const auto& control : controls_.all_in(*end)) {
+      const bool ends = vocabulary.is_end_of_generation(control.token);
+      if (ends && end_of_turn_ == kNoToken) end_of_turn_ = control.token;
     }
   }
   if (end_of_turn_ == kNoToken) end_of_turn_ = end_token(vocabulary, chat_.source());
@@ -171,9 +149,10 @@ void ModelDialect::find_block(const Vocabulary& vocabulary) {
     return;
   }
   const std::string& between = pieces[at + 1].text;
-  if (behind_controls(controls_, between) > 0) return;
+  if (!controls_.all_in(between).empty()) return;
   CallBlock block;
-  const std::size_t head = behind_controls(controls_, before);
+  const auto before_controls = controls_.all_in(before);
+  const std::size_t head = before_controls.empty() ? 0 : before_controls.back().end;
   block.open_first = call.section_open + before.substr(0, head);
   block.open_next = call.between + before.substr(0, head);
   block.form = {.before_name = before.substr(head),
@@ -184,18 +163,16 @@ void ModelDialect::find_block(const Vocabulary& vocabulary) {
   block.close.assign(pieces.begin() + static_cast<std::ptrdiff_t>(at) + 3, pieces.end());
   if (!block.close.empty() && block.close.front().kind == Kind::literal) {
     std::string& text = block.close.front().text;
-    const std::size_t end = first_control(controls_, text);
+    const auto controls = controls_.all_in(text);
+    const std::size_t end = controls.empty() ? text.size() : controls.front().begin;
     block.form.after_arguments = text.substr(0, end);
     text.erase(0, end);
     if (text.empty()) block.close.erase(block.close.begin());
   }
   const auto has_untrained = [&](std::string_view text) {
-    for (std::size_t i = 0; i < text.size();) {
-      const auto [token, size] = controls_.at_front(text.substr(i));
-      if (size > 0 && vocabulary.is_untrained(token)) return true;
-      i += std::max<std::size_t>(size, 1);
-    }
-    return false;
+    return std::ranges::any_of(controls_.all_in(text), [&](const auto& control) {
+      return vocabulary.is_untrained(control.token);
+    });
   };
   block.lines = (has_untrained(block.open_next) || has_untrained(filled(block.close, {}))) &&
                 block.form.before_name.starts_with('\n') &&

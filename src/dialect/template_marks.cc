@@ -65,6 +65,16 @@ std::pair<Token, std::size_t> ControlSpellings::at_front(std::string_view text) 
   return {kNoToken, 0};
 }
 
+std::vector<ControlSpellings::Placed> ControlSpellings::all_in(std::string_view text) const {
+  std::vector<Placed> out;
+  for (std::size_t i = 0; i < text.size();) {
+    const auto [token, size] = at_front(text.substr(i));
+    if (size > 0) out.push_back({token, i, i + size});
+    i += std::max<std::size_t>(size, 1);
+  }
+  return out;
+}
+
 Marks::Marks(const ControlSpellings& controls, std::string_view inputs) : controls_(controls) {
   for (first_ = kFirstMark; inputs.contains(encoded(first_).substr(0, 3)); first_ += kBlock) {
   }

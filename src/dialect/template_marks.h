@@ -30,6 +30,13 @@ class ControlSpellings {
   // The longest spelling that `text` begins with: its token and size; size 0 if there is none.
   [[nodiscard]] std::pair<Token, std::size_t> at_front(std::string_view text) const;
 
+  // All that stand in a text, from its front; `begin` and `end` are in bytes.
+  struct Placed {
+    Token token;
+    std::size_t begin, end;
+  };
+  [[nodiscard]] std::vector<Placed> all_in(std::string_view text) const;
+
  private:
   std::vector<std::vector<std::pair<std::string, Token>>> by_first_byte_;  // longest first
 };

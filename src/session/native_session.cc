@@ -60,13 +60,10 @@ Result<void> append_joined(const Vocabulary& vocabulary, std::vector<Span> spans
 void advise(TemplateDialect& form, const ControlSpellings& controls, const Vocabulary& vocabulary) {
   for (TemplatePiece& piece : form.result.last) {
     if (piece.kind != TemplatePiece::Kind::literal) continue;
-    for (std::size_t i = 0; i < piece.text.size();) {
-      const auto [token, size] = controls.at_front(std::string_view(piece.text).substr(i));
-      if (size > 0 && vocabulary.is_end_of_generation(token)) {
-        piece.text.insert(i, kResultAdvice);
-        return;
-      }
-      i += std::max<std::size_t>(size, 1);
+    for (const auto& control : controls.all_in(piece.text)) {
+      if (!vocabulary.is_end_of_generation(control.token)) continue;
+      piece.text.insert(control.begin, kResultAdvice);
+      return;
     }
   }
 }
